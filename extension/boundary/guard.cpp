@@ -1,0 +1,146 @@
+#include "extension/boundary/guard.hpp"
+
+extern "C" {
+#include "utils/resowner.h"
+}
+
+#include <cstring>
+#include <new>
+
+namespace pg_retention::boundary {
+namespace {
+
+int code_of(const std::string& sqlstate) {
+  const char* s = sqlstate.size() == 5 ? sqlstate.c_str() : core::sqlstate::internal_error;
+  return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+/// Copies text into the server's memory; nullptr where the text is empty or memory is gone. Never raises.
+char* keep(const std::string& text) noexcept {
+  if (text.empty()) return nullptr;
+  auto* copy = static_cast<char*>(MemoryContextAllocExtended(CurrentMemoryContext, text.size() + 1, MCXT_ALLOC_NO_OOM));
+  if (copy != nullptr) std::memcpy(copy, text.c_str(), text.size() + 1);
+  return copy;
+}
+
+/// What is left of an exception once its frame is gone: plain pointers into the server's memory.
+struct Report {
+  ErrorData* server_error = nullptr;
+  int code = ERRCODE_INTERNAL_ERROR;
+  char* message = nullptr;
+  char* detail = nullptr;
+  char* hint = nullptr;
+};
+
+[[noreturn]] void raise(const Report& report) {
+  if (report.server_error != nullptr) ReThrowError(report.server_error);
+  ereport(ERROR, (errcode(report.code), errmsg("%s", report.message ? report.message : "out of memory"),
+                  report.detail ? errdetail("%s", report.detail) : 0, report.hint ? errhint("%s", report.hint) : 0));
+  pg_unreachable();
+}
+
+} // namespace
+
+ErrorData* protect(void (*call)(void*), void* state) noexcept {
+  MemoryContext const context = CurrentMemoryContext;
+  ErrorData* volatile error = nullptr;
+  PG_TRY();
+  {
+    call(state);
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    error = CopyErrorData();
+    FlushErrorState();
+  }
+  PG_END_TRY();
+  return error;
+}
+
+Datum enter(FunctionCallInfo fcinfo, Body body) {
+  Report report;
+  try {
+    return body(fcinfo);
+  } catch (const ServerError& error) {
+    report.server_error = error.data();
+  } catch (const core::Failure& failure) {
+    report.code = code_of(failure.sqlstate());
+    report.message = keep(failure.message());
+    report.detail = keep(failure.detail());
+    report.hint = keep(failure.hint());
+  } catch (const std::bad_alloc&) {
+    report.code = ERRCODE_OUT_OF_MEMORY;
+  } catch (const std::exception& error) {
+    report.message = keep(error.what());
+  } catch (...) {
+    report.message = keep("unknown exception");
+  }
+  raise(report);
+}
+
+Caught describe(const ServerError& error) {
+  const ErrorData* data = error.data();
+  const auto text = [](const char* s) { return s ? std::string(s) : std::string(); };
+  return {unpack_sql_state(data->sqlerrcode), text(data->message), text(data->detail), text(data->hint)};
+}
+
+void warn(const Caught& caught, const std::string& prefix) {
+  server([&] {
+    ereport(WARNING, (errcode(code_of(caught.sqlstate)), errmsg("%s%s", prefix.c_str(), caught.message.c_str()),
+                      caught.detail.empty() ? 0 : errdetail("%s", caught.detail.c_str()),
+                      caught.hint.empty() ? 0 : errhint("%s", caught.hint.c_str())));
+  });
+}
+
+void notice(const std::string& message, const std::string& hint) {
+  server([&] {
+    ereport(NOTICE, (errmsg("%s", message.c_str()), hint.empty() ? 0 : errhint("%s", hint.c_str())));
+  });
+}
+
+void log(const std::string& message) {
+  server([&] { ereport(LOG, (errmsg_internal("%s", message.c_str()), errhidestmt(true), errhidecontext(true))); });
+}
+
+namespace detail {
+
+Surroundings begin_subtransaction() {
+  return server([] {
+    const Surroundings surroundings{CurrentMemoryContext, CurrentResourceOwner};
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(surroundings.context);
+    return surroundings;
+  });
+}
+
+void commit_subtransaction(Surroundings surroundings) {
+  server([&] {
+    ReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(surroundings.context);
+    CurrentResourceOwner = surroundings.owner;
+  });
+}
+
+void abort_subtransaction(Surroundings surroundings) {
+  server([&] {
+    RollbackAndReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(surroundings.context);
+    CurrentResourceOwner = surroundings.owner;
+  });
+}
+
+bool must_pass(const ServerError& error) noexcept {
+  switch (error.data()->sqlerrcode) {
+  case ERRCODE_QUERY_CANCELED:
+  case ERRCODE_ADMIN_SHUTDOWN:
+  case ERRCODE_CRASH_SHUTDOWN:
+  case ERRCODE_OUT_OF_MEMORY:
+    return true;
+  default:
+    return false;
+  }
+}
+
+} // namespace detail
+} // namespace pg_retention::boundary

@@ -1,0 +1,103 @@
+#pragma once
+#include "extension/boundary/postgres.hpp"
+#include "extension/core/failure.hpp"
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+/// The one place where C++ exceptions and the server's ereport meet. `server()` carries a server error
+/// into C++ as an exception; `enter()` carries every exception back as a server error.
+namespace pg_retention::boundary {
+
+/// A server error on its way through C++ frames, whole: SQLSTATE, message, detail, hint, context.
+/// It refers to memory of the server, which lives until the surrounding memory context is reset.
+class ServerError : public std::exception {
+public:
+  explicit ServerError(ErrorData* data) noexcept : data_(data) {}
+  [[nodiscard]] const char* what() const noexcept override { return data_->message ? data_->message : "server error"; }
+  [[nodiscard]] ErrorData* data() const noexcept { return data_; }
+
+private:
+  ErrorData* data_;
+};
+
+/// Calls `call(state)` and returns the server error that it raised, copied out of the server's error state;
+/// nullptr where it raised none.
+[[nodiscard]] ErrorData* protect(void (*call)(void*), void* state) noexcept;
+
+/// Calls the server: runs `body`, and throws ServerError where the server raised ERROR.
+/// A body owns nothing (it may be left by a long jump) and returns a value that needs no destructor.
+template <class Body> auto server(Body&& body) -> decltype(body()) {
+  using Result = decltype(body());
+  if constexpr (std::is_void_v<Result>) {
+    const auto call = [](void* state) { (*static_cast<std::remove_reference_t<Body>*>(state))(); };
+    if (ErrorData* error = protect(call, &body)) throw ServerError(error);
+  } else {
+    static_assert(std::is_trivially_destructible_v<Result>, "a long jump would leave the result undestroyed");
+    struct State {
+      std::remove_reference_t<Body>* body;
+      Result result;
+    } state{&body, {}};
+    const auto call = [](void* s) { static_cast<State*>(s)->result = (*static_cast<State*>(s)->body)(); };
+    if (ErrorData* error = protect(call, &state)) throw ServerError(error);
+    return state.result;
+  }
+}
+
+using Body = Datum (*)(FunctionCallInfo);
+
+/// Runs the body of an SQL function; whatever it throws leaves as one server ERROR.
+Datum enter(FunctionCallInfo fcinfo, Body body);
+
+/// An error that was caught and survived: what a user is told of it.
+struct Caught {
+  std::string sqlstate, message, detail, hint;
+};
+
+/// Describes an error of the server in our own words' shape.
+[[nodiscard]] Caught describe(const ServerError& error);
+
+/// Runs `body` in a subtransaction. An error inside undoes everything that it did and is returned;
+/// nullopt means that it went through. Cancel, shutdown and lost memory are never swallowed.
+template <class Body> std::optional<Caught> attempt(Body&& body);
+
+namespace detail {
+struct Surroundings {
+  MemoryContext context;
+  ResourceOwner owner;
+};
+Surroundings begin_subtransaction();
+void commit_subtransaction(Surroundings surroundings);
+void abort_subtransaction(Surroundings surroundings);
+[[nodiscard]] bool must_pass(const ServerError& error) noexcept;
+} // namespace detail
+
+template <class Body> std::optional<Caught> attempt(Body&& body) {
+  const detail::Surroundings surroundings = detail::begin_subtransaction();
+  Caught caught;
+  try {
+    body();
+    detail::commit_subtransaction(surroundings);
+    return std::nullopt;
+  } catch (const ServerError& error) {
+    if (detail::must_pass(error)) throw;
+    caught = describe(error);
+  } catch (const core::Failure& failure) {
+    caught = Caught{failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
+  }
+  detail::abort_subtransaction(surroundings);
+  return caught;
+}
+
+/// Raises a WARNING with the given SQLSTATE.
+void warn(const Caught& caught, const std::string& prefix);
+
+/// Raises a NOTICE.
+void notice(const std::string& message, const std::string& hint = {});
+
+/// Writes one line to the server log.
+void log(const std::string& message);
+
+} // namespace pg_retention::boundary

@@ -1,0 +1,146 @@
+#include "extension/boundary/spi.hpp"
+
+#include <exception>
+
+namespace pg_retention::boundary {
+namespace {
+
+/// Parameters as SPI takes them; allocated in the current memory context.
+ParamListInfo bind(const std::vector<Arg>& args) {
+  if (args.empty()) return nullptr;
+  ParamListInfo list = makeParamList(static_cast<int>(args.size()));
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    ParamExternData& slot = list->params[i];
+    slot.ptype = args[i].type;
+    slot.pflags = PARAM_FLAG_CONST;
+    slot.isnull = args[i].is_null;
+    slot.value = args[i].text != nullptr ? PointerGetDatum(cstring_to_text_with_len(
+                                               args[i].text->data(), static_cast<int>(args[i].text->size())))
+                                         : args[i].value;
+  }
+  return list;
+}
+
+/// A result in the server's memory, until it is copied: cells row by row.
+struct Table {
+  MemoryContext context;
+  std::uint64_t processed;
+  std::uint64_t rows;
+  int columns;
+  char** cells;
+};
+
+void connect() {
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "could not connect to SPI");
+}
+
+/// Runs a statement and leaves its result, as text, in a memory context of its own.
+Table run(const std::string& sql, const std::vector<Arg>& args, View view, bool want_rows) {
+  return server([&] {
+    MemoryContext const context =
+        AllocSetContextCreate(CurrentMemoryContext, "pg_retention result", ALLOCSET_DEFAULT_SIZES);
+    Table table{context, 0, 0, 0, nullptr};
+    connect();
+    SPIExecuteOptions options{};
+    options.params = bind(args);
+    options.read_only = view == View::as_pushed;
+    const int outcome = SPI_execute_extended(sql.c_str(), &options);
+    if (outcome < 0) elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
+    table.processed = SPI_processed;
+    if (want_rows && SPI_tuptable != nullptr) {
+      TupleDesc const shape = SPI_tuptable->tupdesc;
+      table.rows = SPI_tuptable->numvals;
+      table.columns = shape->natts;
+      MemoryContext const previous = MemoryContextSwitchTo(context);
+      table.cells = static_cast<char**>(palloc0(sizeof(char*) * (table.rows * shape->natts + 1)));
+      for (std::uint64_t r = 0; r < table.rows; ++r)
+        for (int c = 0; c < shape->natts; ++c)
+          table.cells[r * shape->natts + c] = SPI_getvalue(SPI_tuptable->vals[r], shape, c + 1);
+      MemoryContextSwitchTo(previous);
+    }
+    SPI_finish();
+    return table;
+  });
+}
+
+/// The server's side of a Sink: a DestReceiver that hands every row over.
+struct Receiver {
+  DestReceiver base;
+  Sink* sink;
+  std::exception_ptr* thrown;
+};
+
+bool receive(TupleTableSlot* slot, DestReceiver* self) {
+  auto* receiver = reinterpret_cast<Receiver*>(self);
+  slot_getallattrs(slot);
+  try {
+    receiver->sink->accept(slot->tts_values, slot->tts_isnull);
+    return true;
+  } catch (const std::exception&) {
+    *receiver->thrown = std::current_exception();
+    return false;
+  }
+}
+
+void ignore_startup(DestReceiver*, int, TupleDesc) {}
+void ignore(DestReceiver*) {}
+
+} // namespace
+
+Rows query(const std::string& sql, const std::vector<Arg>& args, View view) {
+  const Table table = run(sql, args, view, true);
+  Rows rows(table.rows);
+  for (std::uint64_t r = 0; r < table.rows; ++r) {
+    rows[r].resize(static_cast<std::size_t>(table.columns));
+    for (int c = 0; c < table.columns; ++c)
+      if (const char* cell = table.cells[r * table.columns + c]) rows[r][c] = cell;
+  }
+  server([&] { MemoryContextDelete(table.context); });
+  return rows;
+}
+
+std::uint64_t execute(const std::string& sql, const std::vector<Arg>& args) {
+  const Table table = run(sql, args, View::read_write, false);
+  server([&] { MemoryContextDelete(table.context); });
+  return table.processed;
+}
+
+Text single(const std::string& sql, const std::vector<Arg>& args, View view) {
+  Rows rows = query(sql, args, view);
+  return rows.empty() || rows[0].empty() ? std::nullopt : std::move(rows[0][0]);
+}
+
+void prepare(const std::string& sql, const std::vector<Oid>& types) {
+  server([&] {
+    connect();
+    SPIPlanPtr const plan =
+        SPI_prepare(sql.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
+    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    SPI_finish();
+  });
+}
+
+void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
+  Receiver receiver{};
+  receiver.base.receiveSlot = receive;
+  receiver.base.rStartup = ignore_startup;
+  receiver.base.rShutdown = ignore;
+  receiver.base.rDestroy = ignore;
+  receiver.base.mydest = DestNone;
+  std::exception_ptr thrown;
+  receiver.sink = &sink;
+  receiver.thrown = &thrown;
+  server([&] {
+    connect();
+    SPIExecuteOptions options{};
+    options.params = bind(args);
+    options.read_only = true;
+    options.dest = &receiver.base;
+    const int outcome = SPI_execute_extended(sql.c_str(), &options);
+    if (outcome < 0) elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
+    SPI_finish();
+  });
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+} // namespace pg_retention::boundary

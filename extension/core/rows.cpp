@@ -1,0 +1,92 @@
+#include "extension/core/rows.hpp"
+
+#include "extension/core/failure.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace pg_retention::core {
+
+std::uint16_t Leaves::number(std::uint32_t oid) {
+  if (oid == last_oid_) return last_number_;
+  const auto found = std::find(oids_.begin(), oids_.end(), oid);
+  if (found == oids_.end() && oids_.size() > std::numeric_limits<std::uint16_t>::max())
+    throw Failure("54000", "a policy reaches more than 65536 tables");
+  last_number_ = static_cast<std::uint16_t>(found - oids_.begin());
+  last_oid_ = oid;
+  if (found == oids_.end()) oids_.push_back(oid);
+  return last_number_;
+}
+
+std::uint32_t Guards::chain(const RowKey* keys) {
+  const auto [found, is_new] = chains_.try_emplace(keys[0], static_cast<std::uint32_t>(size()));
+  if (is_new) keys_.insert(keys_.end(), keys, keys + width_);
+  return found->second;
+}
+
+std::vector<RowKey> Guards::rows(std::size_t step) const {
+  std::vector<RowKey> out;
+  out.reserve(size());
+  for (std::uint32_t chain = 0; chain < size(); ++chain) out.push_back(key(chain, step));
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::uint32_t Family::add(RowKey key) {
+  const auto [found, is_new] = known_.try_emplace(key, size());
+  if (is_new) {
+    keys_.push_back(key);
+    fates_.push_back(Fate::goes);
+  }
+  return found->second;
+}
+
+std::optional<std::uint32_t> Family::find(RowKey key) const {
+  const auto found = known_.find(key);
+  return found == known_.end() ? std::nullopt : std::optional<std::uint32_t>(found->second);
+}
+
+void Family::keep(std::uint32_t row, Fate why) {
+  if (fates_[row] == Fate::goes) fates_[row] = why;
+}
+
+void Family::settle(std::uint32_t victims) {
+  // Reasons travel from child to parent: links sorted by child, so that a row's parents stand together.
+  std::sort(links_.begin(), links_.end(), [](const Link& a, const Link& b) { return a.child < b.child; });
+  std::vector<std::uint32_t> open;
+  for (std::uint32_t row = 0; row < size(); ++row)
+    if (fates_[row] != Fate::goes) open.push_back(row);
+  while (!open.empty()) {
+    const std::uint32_t row = open.back();
+    open.pop_back();
+    auto link = std::lower_bound(links_.begin(), links_.end(), row,
+                                 [](const Link& l, std::uint32_t child) { return l.child < child; });
+    for (; link != links_.end() && link->child == row; ++link)
+      if (fates_[link->parent] == Fate::goes) {
+        fates_[link->parent] = fates_[row];
+        open.push_back(link->parent);
+      }
+  }
+  // What a remaining victim reaches goes with it.
+  std::sort(links_.begin(), links_.end(), [](const Link& a, const Link& b) { return a.parent < b.parent; });
+  going_.assign(size(), false);
+  for (std::uint32_t row = 0; row < victims; ++row)
+    if (fates_[row] == Fate::goes) {
+      going_[row] = true;
+      open.push_back(row);
+    }
+  while (!open.empty()) {
+    const std::uint32_t row = open.back();
+    open.pop_back();
+    auto link = std::lower_bound(links_.begin(), links_.end(), row,
+                                 [](const Link& l, std::uint32_t parent) { return l.parent < parent; });
+    for (; link != links_.end() && link->parent == row; ++link)
+      if (!going_[link->child]) {
+        going_[link->child] = true;
+        open.push_back(link->child);
+      }
+  }
+}
+
+} // namespace pg_retention::core

@@ -1,0 +1,97 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+/// Rows by their physical place. A place means a row only together with its own leaf table, and only inside the
+/// transaction that read it while a snapshot that saw the row stands.
+namespace pg_retention::core {
+
+/// Leaf table (16 bits, an index into Leaves), block (32), offset (16): sorts in physical order.
+using RowKey = std::uint64_t;
+
+[[nodiscard]] constexpr RowKey row_key(std::uint16_t leaf, std::uint32_t block, std::uint16_t offset) {
+  return (RowKey{leaf} << 48) | (RowKey{block} << 16) | offset;
+}
+[[nodiscard]] constexpr std::uint16_t leaf_of(RowKey key) { return static_cast<std::uint16_t>(key >> 48); }
+[[nodiscard]] constexpr std::uint32_t block_of(RowKey key) { return static_cast<std::uint32_t>(key >> 16); }
+[[nodiscard]] constexpr std::uint16_t offset_of(RowKey key) { return static_cast<std::uint16_t>(key); }
+
+/// The leaf tables met so far, numbered.
+class Leaves {
+public:
+  /// The number of a table; throws Failure 54000 for the 65,536th.
+  std::uint16_t number(std::uint32_t oid);
+  [[nodiscard]] std::uint32_t oid(std::uint16_t leaf) const { return oids_[leaf]; }
+  [[nodiscard]] std::size_t size() const { return oids_.size(); }
+
+private:
+  std::vector<std::uint32_t> oids_;
+  std::uint32_t last_oid_ = 0;
+  std::uint16_t last_number_ = 0;
+};
+
+/// Why a victim stays.
+enum class Fate : std::uint8_t {
+  goes,     ///< it does not stay
+  locked,   ///< it, its subject or a dependent is locked by somebody else
+  changed,  ///< changed since it was chosen: judged again in another pass
+  returned, ///< its subject proved to be alive
+  blocked,  ///< something still refers to it
+  held,     ///< a legal hold
+};
+
+/// The rows on the paths from victims to their subjects. Each is locked once, whatever the number of victims.
+/// A chain is the rows from the first step to the subject; the first row determines the rest.
+class Guards {
+public:
+  explicit Guards(std::size_t width) : width_(width) {}
+
+  /// The chain that begins with keys[0]; `keys` has `width` entries.
+  std::uint32_t chain(const RowKey* keys);
+  [[nodiscard]] std::size_t size() const { return width_ == 0 ? 0 : keys_.size() / width_; }
+  [[nodiscard]] std::size_t width() const { return width_; }
+  [[nodiscard]] RowKey key(std::uint32_t chain, std::size_t step) const { return keys_[chain * width_ + step]; }
+  /// Every row of one step, once each, in physical order.
+  [[nodiscard]] std::vector<RowKey> rows(std::size_t step) const;
+
+private:
+  std::size_t width_;
+  std::vector<RowKey> keys_;
+  std::unordered_map<RowKey, std::uint32_t> chains_;
+};
+
+/// Victims and everything that goes with them: who depends on whom, and who therefore cannot go.
+class Family {
+public:
+  /// The number of a row, new or known.
+  std::uint32_t add(RowKey key);
+  /// The number of a known row.
+  [[nodiscard]] std::optional<std::uint32_t> find(RowKey key) const;
+  /// `child` cannot outlive `parent`, and `parent` cannot go without `child`.
+  void link(std::uint32_t parent, std::uint32_t child) { links_.push_back({parent, child}); }
+  /// Marks a row that cannot go; the first reason stays.
+  void keep(std::uint32_t row, Fate why);
+  /// Spreads every reason from children to parents; then drops what no remaining victim reaches.
+  /// The first `victims` rows added are the victims.
+  void settle(std::uint32_t victims);
+
+  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(keys_.size()); }
+  [[nodiscard]] RowKey key(std::uint32_t row) const { return keys_[row]; }
+  [[nodiscard]] Fate fate(std::uint32_t row) const { return fates_[row]; }
+  /// After settle(): whether the row goes.
+  [[nodiscard]] bool goes(std::uint32_t row) const { return going_[row]; }
+
+private:
+  struct Link {
+    std::uint32_t parent, child;
+  };
+  std::vector<RowKey> keys_;
+  std::vector<Fate> fates_;
+  std::vector<bool> going_;
+  std::vector<Link> links_;
+  std::unordered_map<RowKey, std::uint32_t> known_;
+};
+
+} // namespace pg_retention::core

@@ -1,0 +1,209 @@
+#include "extension/server/catalog.hpp"
+
+#include "extension/core/failure.hpp"
+
+namespace pg_retention::server::catalog {
+namespace {
+
+using boundary::Arg;
+using boundary::Row;
+using boundary::server;
+using core::Failure;
+
+/// A name of the server's, copied; empty for nullptr.
+std::string text(const char* name) { return name != nullptr ? name : ""; }
+
+/// The short name of a type that holds time, the server's name for any other.
+std::string type_name(Oid type) {
+  switch (type) {
+  case TIMESTAMPTZOID:
+    return "timestamptz";
+  case TIMESTAMPOID:
+    return "timestamp";
+  case DATEOID:
+    return "date";
+  case INT4OID:
+    return "int4";
+  case INT8OID:
+    return "int8";
+  case UUIDOID:
+    return "uuid";
+  default:
+    return text(server([&] { return static_cast<const char*>(format_type_be(type)); }));
+  }
+}
+
+[[noreturn]] void refuse(const core::Relation& relation, const std::string& what, const std::string& hint) {
+  throw Failure(core::sqlstate::feature_not_supported, relation.label() + " is " + what,
+                "Its rows cannot be found and removed safely by their physical place.", hint);
+}
+
+/// Whether a table of a distributed engine's own catalog lists the relation.
+bool listed(const char* catalog_schema, const char* catalog_table, const std::string& lookup,
+            const core::Relation& relation) {
+  const Oid table = server([&] {
+    const Oid schema = get_namespace_oid(catalog_schema, true);
+    return OidIsValid(schema) ? get_relname_relid(catalog_table, schema) : InvalidOid;
+  });
+  if (!OidIsValid(table)) return false;
+  return boundary::single(lookup, {Arg::oid(relation.oid), Arg::of(relation.schema), Arg::of(relation.name)})
+      .has_value();
+}
+
+core::ForeignKey foreign_key(const Row& row) {
+  core::ForeignKey key;
+  key.name = *row[0];
+  key.child = {static_cast<Oid>(std::stoul(*row[1])), *row[2], *row[3], row[4]->front()};
+  key.parent = {static_cast<Oid>(std::stoul(*row[5])), *row[6], *row[7], row[8]->front()};
+  key.child_columns = core::array_items(*row[9]);
+  key.parent_columns = core::array_items(*row[10]);
+  key.operators = core::array_items(*row[11]);
+  key.on_delete = static_cast<core::OnDelete>(row[12]->front());
+  return key;
+}
+
+} // namespace
+
+std::optional<core::Relation> find(Oid oid) {
+  struct Found {
+    const char* schema;
+    const char* name;
+    char kind;
+  };
+  const Found found = server([&]() -> Found {
+    const char* name = get_rel_name(oid);
+    if (name == nullptr) return {nullptr, nullptr, 0};
+    return {get_namespace_name(get_rel_namespace(oid)), name, get_rel_relkind(oid)};
+  });
+  if (found.name == nullptr || found.schema == nullptr) return std::nullopt;
+  return core::Relation{oid, found.schema, found.name, found.kind};
+}
+
+core::Relation relation(Oid oid, const std::string& last_name) {
+  if (auto found = find(oid)) return *found;
+  throw Failure(core::sqlstate::undefined_table, "table " + last_name + " no longer exists", "",
+                "Point the policy at another table with retention.alter_policy, or remove it with "
+                "retention.remove_policy.");
+}
+
+Oid on_search_path(const std::string& name) {
+  return server([&] { return RelnameGetRelid(name.c_str()); });
+}
+
+void require_supported(const core::Relation& relation) {
+  switch (relation.kind) {
+  case 'r':
+  case 'p':
+    break;
+  case 'v':
+    refuse(relation, "a view", "Make the policy on the table that the view reads.");
+  case 'm':
+    refuse(relation, "a materialized view", "Make the policy on the tables it is made from and refresh it.");
+  case 'f':
+    refuse(relation, "a foreign table", "Install the extension where the table lives and make the policy there.");
+  default:
+    throw Failure(core::sqlstate::wrong_object_type, relation.label() + " is not a table");
+  }
+  if (relation.oid < FirstNormalObjectId || relation.schema == "pg_catalog" || relation.schema == "information_schema")
+    refuse(relation, "a system catalog", "System catalogs are kept by the server itself.");
+  const bool is_foreign_temp = server([&] { return isOtherTempNamespace(get_rel_namespace(relation.oid)); });
+  if (is_foreign_temp) refuse(relation, "a temporary table of another session", "Only that session can reach it.");
+  if (listed("pg_catalog", "pg_dist_partition",
+             "SELECT 1 FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1", relation))
+    refuse(relation, "a distributed table of Citus", "Make the policy on the shards' own nodes.");
+  if (listed("_timescaledb_catalog", "hypertable",
+             "SELECT 1 FROM _timescaledb_catalog.hypertable WHERE schema_name = $2 AND table_name = $3",
+             relation))
+    refuse(relation, "a hypertable of TimescaleDB", "Use add_retention_policy of TimescaleDB, which drops its chunks.");
+}
+
+std::optional<ColumnType> column(const core::Relation& relation, std::string_view name) {
+  const std::string wanted(name);
+  struct Found {
+    Oid type, base;
+    bool is_generated;
+  };
+  const Found found = server([&]() -> Found {
+    const AttrNumber number = get_attnum(relation.oid, wanted.c_str());
+    if (number <= 0) return {InvalidOid, InvalidOid, false};
+    const Oid type = get_atttype(relation.oid, number);
+    return {type, getBaseType(type), get_attgenerated(relation.oid, number) != '\0'};
+  });
+  if (!OidIsValid(found.type)) return std::nullopt;
+  return ColumnType{found.type, found.base, type_name(found.base), found.is_generated};
+}
+
+ColumnType require_column(const core::Relation& relation, std::string_view name) {
+  if (auto found = column(relation, name)) return *found;
+  throw Failure(core::sqlstate::undefined_column,
+                "column " + core::quote(name) + " of " + relation.label() + " does not exist");
+}
+
+core::TimeColumn time_column(const core::Relation& relation, const std::string& column, core::TimeUnit unit,
+                             const std::string& zone) {
+  core::TimeColumn time;
+  time.column = column;
+  time.kind = core::time_kind(require_column(relation, column).base_name, unit, column);
+  time.unit = unit;
+  time.zone = zone;
+  return time;
+}
+
+std::vector<core::ForeignKey> foreign_keys() {
+  // A partition's copy of its parent's key has conparentid set and says nothing new.
+  static const std::string sql = R"(
+    SELECT c.conname, c.conrelid, cn.nspname, cr.relname, cr.relkind, c.confrelid, pn.nspname, pr.relname, pr.relkind,
+           (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY k (no, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.no),
+           (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.unnest(c.confkey) WITH ORDINALITY k (no, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.no),
+           (SELECT pg_catalog.array_agg(pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.n)
+              FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY k (no, n)
+              JOIN pg_catalog.pg_operator o ON o.oid = k.no JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace),
+           c.confdeltype
+      FROM pg_catalog.pg_constraint c
+      JOIN pg_catalog.pg_class cr ON cr.oid = c.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cr.relnamespace
+      JOIN pg_catalog.pg_class pr ON pr.oid = c.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pr.relnamespace
+     WHERE c.contype = 'f' AND c.conparentid = 0
+     ORDER BY cn.nspname, cr.relname, c.conname)";
+  std::vector<core::ForeignKey> keys;
+  for (const Row& row : boundary::query(sql)) keys.push_back(foreign_key(row));
+  return keys;
+}
+
+std::vector<std::string> key_columns(Oid relation) {
+  const auto found = boundary::single(R"(
+    SELECT (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (no, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.no WHERE k.n <= i.indnkeyatts)
+      FROM pg_catalog.pg_index i
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+       AND NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(i.indkey::int2[]) k (no)
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.no WHERE NOT a.attnotnull)
+     ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1)",
+                                      {Arg::oid(relation)}, boundary::View::as_pushed);
+  return found ? core::array_items(*found) : std::vector<std::string>{};
+}
+
+bool is_partition_of(Oid leaf, Oid root) {
+  return boundary::single("SELECT 1 FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid = $2",
+                          {Arg::oid(leaf), Arg::oid(root)}, boundary::View::as_pushed)
+      .has_value();
+}
+
+Oid owner(Oid relation) {
+  return server([&] {
+    HeapTuple const tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for relation %u", relation);
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    return owner;
+  });
+}
+
+std::string extension_schema() {
+  const auto name = boundary::single("SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
+                                     "n.oid = e.extnamespace WHERE e.extname = 'pg_retention'");
+  return core::quote_identifier(name.value_or("public"));
+}
+
+} // namespace pg_retention::server::catalog

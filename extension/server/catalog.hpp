@@ -1,0 +1,56 @@
+#pragma once
+#include "extension/boundary/spi.hpp"
+#include "extension/core/cutoff.hpp"
+#include "extension/core/graph.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the server's catalogs say about tables, columns and keys.
+namespace pg_retention::server::catalog {
+
+/// The table with this oid; nullopt where it is gone.
+[[nodiscard]] std::optional<core::Relation> find(Oid oid);
+
+/// The same, and an error where it is gone: `last_name` is how it was known.
+[[nodiscard]] core::Relation relation(Oid oid, const std::string& last_name);
+
+/// The table that an unqualified name means on the session's search_path; InvalidOid for none.
+[[nodiscard]] Oid on_search_path(const std::string& name);
+
+/// Throws Failure 0A000 (42809 for what is no table) for relations whose rows this engine cannot treat rightly:
+/// views, foreign tables, system catalogs, other sessions' temporary tables, tables of distributed engines.
+void require_supported(const core::Relation& relation);
+
+/// The type of a column, domains resolved; nullopt where there is no such column.
+struct ColumnType {
+  Oid type, base;
+  std::string base_name;
+  bool is_generated;
+};
+[[nodiscard]] std::optional<ColumnType> column(const core::Relation& relation, std::string_view name);
+
+/// The same, and Failure 42703 where there is no such column.
+[[nodiscard]] ColumnType require_column(const core::Relation& relation, std::string_view name);
+
+/// A time column as its table has it.
+[[nodiscard]] core::TimeColumn time_column(const core::Relation& relation, const std::string& column,
+                                           core::TimeUnit unit, const std::string& zone);
+
+/// Every foreign key of the database, once each (those of partitions by their parent's).
+[[nodiscard]] std::vector<core::ForeignKey> foreign_keys();
+
+/// The names of the primary key's columns, or of the first unique key's without NULLs; empty where there is none.
+[[nodiscard]] std::vector<std::string> key_columns(Oid relation);
+
+/// Whether `leaf` is a partition of `root`, at any depth.
+[[nodiscard]] bool is_partition_of(Oid leaf, Oid root);
+
+[[nodiscard]] Oid owner(Oid relation);
+
+/// The quoted name of the schema that holds the application functions.
+[[nodiscard]] std::string extension_schema();
+
+} // namespace pg_retention::server::catalog

@@ -1,0 +1,37 @@
+#pragma once
+#include "extension/server/family.hpp"
+#include "extension/server/select.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+/// The hands that change rows. They take victims that are still `goes` and leave the truth in their fates.
+namespace pg_retention::server {
+
+/// What a change did.
+struct Erased {
+  std::uint64_t affected = 0;                       ///< rows of the target
+  std::uint64_t kept_back = 0;                      ///< rows that a trigger or rule of the table did not let go
+  std::map<std::string, std::uint64_t> dependents;  ///< rows by the label of their edge
+  std::vector<std::string> keys;                    ///< up to 1,000 keys of changed rows, where asked for
+};
+
+/// Why the direct hand may not be used for this rule; empty where it may. The conditions are in doc/internals.md.
+[[nodiscard]] std::string why_not_direct(const Resolved& resolved, const Selection& selection);
+
+/// Removes the victims through the table access method. Rows that somebody holds or changed stay.
+[[nodiscard]] Erased erase_direct(Selection& selection);
+
+/// Removes or updates the victims, locked before, with SQL; with `key`, keeps keys of changed rows.
+[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key);
+
+/// Removes the victims together with everything that goes with them; both locked before. One statement: keys between
+/// them are checked when all are gone.
+[[nodiscard]] Erased erase_families(const FamilyTree& tree, const Selection& selection);
+
+/// Counts of what goes with the victims, by label; what the schema clears included.
+[[nodiscard]] std::map<std::string, std::uint64_t> count_dependents(const FamilyTree& tree);
+
+} // namespace pg_retention::server

@@ -1,0 +1,138 @@
+#include "extension/server/family.hpp"
+
+#include "extension/server/catalog.hpp"
+#include "extension/server/verify.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace pg_retention::server {
+namespace {
+
+using core::Fate;
+using core::RowKey;
+
+/// Rows of the family that may be referred to by one edge, by their place.
+using Parents = std::unordered_map<RowKey, std::uint32_t>;
+
+/// One gathering: the tree as far as it has grown.
+class Gathering {
+public:
+  Gathering(const Resolved& resolved, Selection& selection, bool and_lock)
+      : resolved_(resolved), selection_(selection), and_lock_(and_lock) {}
+
+  FamilyTree run() {
+    for (const Victim& victim : selection_.victims)
+      if (victim.fate == Fate::goes) tree_.family.add(victim.key);
+    tree_.victims = tree_.family.size();
+    tree_.label_of.assign(tree_.victims, 0);
+    for (std::uint32_t done = 0; done < tree_.family.size();) {
+      const std::uint32_t until = tree_.family.size();
+      for (const Edge& edge : resolved_.edges) follow(edge, done, until);
+      done = until;
+    }
+    settle_refusals();
+    tree_.family.settle(tree_.victims);
+    tell_victims();
+    return std::move(tree_);
+  }
+
+private:
+  const Resolved& resolved_;
+  Selection& selection_;
+  bool and_lock_;
+  FamilyTree tree_;
+  std::vector<std::pair<std::uint32_t, RowKey>> refusals_; ///< who is referred to, by which row
+
+  /// Whether a leaf is the edge's parent table, or one of its partitions.
+  bool is_parent_leaf(const Edge& edge, std::uint16_t leaf) const {
+    const Oid oid = selection_.leaves.oid(leaf);
+    if (oid == edge.key.parent.oid) return true;
+    return edge.key.parent.kind == 'p' && catalog::is_partition_of(oid, edge.key.parent.oid);
+  }
+
+  Parents parents_of(const Edge& edge, std::uint32_t first, std::uint32_t last) const {
+    std::vector<bool> is_parent;
+    for (std::size_t leaf = 0; leaf < selection_.leaves.size(); ++leaf)
+      is_parent.push_back(is_parent_leaf(edge, static_cast<std::uint16_t>(leaf)));
+    Parents parents;
+    for (std::uint32_t row = first; row < last; ++row)
+      if (is_parent[core::leaf_of(tree_.family.key(row))]) parents.emplace(tree_.family.key(row), row);
+    return parents;
+  }
+
+  std::uint16_t label_number(const std::string& label) {
+    const auto found = std::find(tree_.labels.begin(), tree_.labels.end(), label);
+    const auto number = static_cast<std::uint16_t>(found - tree_.labels.begin());
+    if (found == tree_.labels.end()) tree_.labels.push_back(label);
+    return number;
+  }
+
+  /// Takes in the rows that refer by `edge` to the rows [first, last) of the family.
+  void follow(const Edge& edge, std::uint32_t first, std::uint32_t last) {
+    const Parents parents = parents_of(edge, first, last);
+    if (parents.empty()) return;
+    std::vector<RowKey> rows;
+    for (const auto& [row, number] : parents) rows.push_back(row);
+    std::sort(rows.begin(), rows.end());
+
+    push_latest_snapshot();
+    std::vector<Reference> references = select_children(edge.key, rows, selection_.leaves);
+    // The statement knows places only: a place of another leaf may have come along.
+    const auto strays = std::remove_if(references.begin(), references.end(),
+                                       [&](const Reference& r) { return parents.count(r.parent) == 0; });
+    references.erase(strays, references.end());
+    std::sort(references.begin(), references.end(),
+              [](const Reference& a, const Reference& b) { return a.child < b.child; });
+    if (edge.action == EdgeAction::refuse)
+      for (const Reference& reference : references)
+        refusals_.emplace_back(parents.at(reference.parent), reference.child);
+    else
+      take_in(edge, references, parents);
+    pop_snapshot();
+  }
+
+  void take_in(const Edge& edge, const std::vector<Reference>& references, const Parents& parents) {
+    std::vector<RowKey> children;
+    for (const Reference& reference : references) children.push_back(reference.child);
+    std::vector<Fate> fates(children.size(), Fate::goes);
+    if (and_lock_) fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
+    const std::uint16_t label = label_number(edge.label);
+    for (std::size_t i = 0; i < references.size(); ++i) {
+      const std::uint32_t parent = parents.at(references[i].parent);
+      if (edge.action == EdgeAction::clear) {
+        tree_.cleared.emplace_back(parent, label);
+        if (fates[i] != Fate::goes) tree_.family.keep(parent, fates[i]);
+        continue;
+      }
+      const std::uint32_t child = tree_.family.add(children[i]);
+      if (child == tree_.label_of.size()) tree_.label_of.push_back(label);
+      tree_.family.link(parent, child);
+      if (fates[i] != Fate::goes) tree_.family.keep(child, fates[i]);
+    }
+  }
+
+  /// A row that refers and stays blocks; one that is going itself only ties the two together.
+  void settle_refusals() {
+    for (const auto& [parent, child] : refusals_) {
+      if (const auto number = tree_.family.find(child))
+        tree_.family.link(parent, *number);
+      else
+        tree_.family.keep(parent, Fate::blocked);
+    }
+  }
+
+  void tell_victims() {
+    std::uint32_t row = 0;
+    for (Victim& victim : selection_.victims)
+      if (victim.fate == Fate::goes) victim.fate = tree_.family.fate(row++);
+  }
+};
+
+} // namespace
+
+FamilyTree gather_families(const Resolved& resolved, Selection& selection, bool and_lock) {
+  return Gathering(resolved, selection, and_lock).run();
+}
+
+} // namespace pg_retention::server

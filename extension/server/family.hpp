@@ -1,0 +1,28 @@
+#pragma once
+#include "extension/core/rows.hpp"
+#include "extension/server/resolve.hpp"
+#include "extension/server/select.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+/// What refers to the victims, at any depth, and which of them may therefore go.
+namespace pg_retention::server {
+
+/// The victims (the first `victims` rows) and everything that goes with them, settled.
+struct FamilyTree {
+  core::Family family;
+  std::uint32_t victims = 0;
+  std::vector<std::string> labels;     ///< of edges
+  std::vector<std::uint16_t> label_of; ///< by row of the family; victims have none
+  std::vector<std::pair<std::uint32_t, std::uint16_t>> cleared; ///< rows whose columns the schema empties: of whom, label
+};
+
+/// Follows the edges from the victims that go, until nothing new comes. With `and_lock`, dependents are locked where
+/// they stand; one that cannot be locked keeps its victims. Victims must be locked before, so that nothing new can
+/// refer to them. Marks the victims that must stay in `selection`.
+[[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, bool and_lock);
+
+} // namespace pg_retention::server

@@ -1,0 +1,236 @@
+#include "extension/server/look.hpp"
+
+#include "extension/core/failure.hpp"
+#include "extension/core/json.hpp"
+#include "extension/core/message.hpp"
+#include "extension/server/authority.hpp"
+#include "extension/server/catalog.hpp"
+#include "extension/server/erase.hpp"
+#include "extension/server/family.hpp"
+#include "extension/server/presets.hpp"
+#include "extension/server/rows.hpp"
+#include "extension/server/run.hpp"
+#include "extension/server/select.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace pg_retention::server {
+namespace {
+
+using boundary::Arg;
+using boundary::Row;
+using boundary::Rows;
+using boundary::Text;
+using core::Fate;
+using core::quote;
+using core::RowKey;
+
+constexpr const char* most_listed = "1000";
+
+/// A policy resolved, its cutoff frozen and a snapshot taken, with its owner's rights.
+class Look {
+public:
+  Look(const core::Policy& policy, TimestampTz cutoff)
+      : before_(act_as(runs_as(policy), zone_of(policy))), resolved(resolve(policy)), cutoff(cutoff) {
+    push_latest_snapshot();
+  }
+
+  /// Gives everything back; called on success.
+  void close() {
+    pop_snapshot();
+    give_back(before_);
+  }
+
+  [[nodiscard]] Text one(const std::string& sql) const {
+    return boundary::single(sql, {Arg::time(cutoff)}, boundary::View::as_pushed);
+  }
+
+private:
+  Authority before_;
+
+public:
+  const Resolved resolved;
+  const TimestampTz cutoff;
+};
+
+/// The first `most` keys among rows, as a JSON array: key columns by name, or the place where there is no key.
+std::string sample_keys(const std::vector<RowKey>& rows, const core::Leaves& leaves, int most) {
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < rows.size() && i < static_cast<std::size_t>(most); ++i) {
+    const Oid leaf = leaves.oid(core::leaf_of(rows[i]));
+    const core::Relation relation = catalog::relation(leaf, "of a sample");
+    std::vector<std::string> pairs;
+    for (const std::string& column : catalog::key_columns(leaf))
+      pairs.push_back(core::quote_literal(column) + ", t." + quote(column));
+    if (pairs.empty()) pairs = {"'ctid', t.ctid"};
+    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ") FROM ONLY " +
+                                          relation.sql() + " AS t WHERE t.ctid = ANY ($1)",
+                                      {tid_array({rows[i]})}, boundary::View::as_pushed);
+    if (key) parts.push_back(*key);
+  }
+  return "[" + core::join(parts, ", ") + "]";
+}
+
+/// Column `name` as an SQL value: read in the policy's zone where it is a naive time; NULL where there is none.
+std::string shown(const core::Relation& relation, const std::string& alias, const std::string& name, const std::string& zone) {
+  const auto column = catalog::column(relation, name);
+  if (!column) return "NULL";
+  const std::string value = alias + "." + quote(name);
+  return column->base_name == "timestamp" ? "pg_catalog.timezone(" + core::quote_literal(zone) + ", " + value + ")" : value;
+}
+
+/// The first column of a table's key; empty where it has none.
+std::string key_of(Oid relation) {
+  const auto columns = catalog::key_columns(relation);
+  return columns.empty() ? "" : columns.front();
+}
+
+std::string key_value(const core::Relation& relation, const std::string& alias) {
+  const std::string key = key_of(relation.oid);
+  return key.empty() ? alias + ".ctid" : alias + "." + quote(key);
+}
+
+/// The items of a list: `columns` (`value AS name, ...`) of the victims, in the given order.
+std::string listed(const Look& look, const std::string& columns, const std::string& tail) {
+  return look.one("SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (SELECT " + columns +
+                  core::victims_source(look.resolved.rule) + tail + " LIMIT " + most_listed + ") AS i")
+      .value_or("[]");
+}
+
+std::uint64_t counted_victims(const Look& look, const std::string& what) {
+  return std::stoull(look.one("SELECT " + what + core::victims_source(look.resolved.rule)).value_or("0"));
+}
+
+/// What each preset's list holds.
+void list_carts(const Look& look, core::JsonObject& out) {
+  const core::Rule& rule = look.resolved.rule;
+  const std::string instant = core::instant("subject", *rule.time);
+  const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
+  const std::uint64_t carts = counted_victims(look, "pg_catalog.count(DISTINCT (" + core::step_alias(rule, 0) + ".tableoid, " +
+                                                        core::step_alias(rule, 0) + ".ctid))");
+  const std::uint64_t users = std::stoull(look.one(core::expired_subjects_count(rule)).value_or("0"));
+  out.set("message", core::counted(items, "cart item") + " of " + core::counted(users, "inactive user") + " would be deleted");
+  out.set("deleted_items", static_cast<std::int64_t>(items)).set("affected_carts", static_cast<std::int64_t>(carts));
+  out.set("inactive_users", static_cast<std::int64_t>(users));
+  out.raw("inactive_carts", listed(look, key_value(rule.subject(), "subject") + " AS user_id, " +
+                                             key_value(rule.path[0].parent, core::step_alias(rule, 0)) + " AS cart_id, " + instant +
+                                             " AS last_active, pg_catalog.count(*) AS items",
+                                   " GROUP BY 1, 2, 3 ORDER BY 3, 2"));
+  out.set("truncated", carts > 1000);
+}
+
+void list_items(const Look& look, core::JsonObject& out) {
+  const core::Rule& rule = look.resolved.rule;
+  const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
+  out.set("message", core::counted(items, "cart item") + " would be deleted");
+  out.set("deleted_items", static_cast<std::int64_t>(items));
+  out.raw("old_cart_items", listed(look, key_value(rule.target, "target") + " AS id, " + shown(rule.target, "target", "cart_id", "") +
+                                             " AS cart_id, " + core::instant("target", *rule.time) + " AS created_at",
+                                   " ORDER BY 3, 1"));
+  out.set("truncated", items > 1000);
+}
+
+void list_sessions(const Look& look, core::JsonObject& out) {
+  const core::Rule& rule = look.resolved.rule;
+  const std::uint64_t sessions = counted_victims(look, "pg_catalog.count(*)");
+  const core::ActivitySource& messages = rule.activities.at(0);
+  const std::string last = "(SELECT pg_catalog.max(" + core::instant("activity", messages.time) + ") FROM " + messages.relation.sql() +
+                           " AS activity WHERE (" + messages.join_condition + "\n)" +
+                           (messages.condition.empty() ? "" : " AND (" + messages.condition + "\n)") + ")";
+  out.set("message", "Found " + core::counted(sessions, "inactive session"));
+  out.raw("inactive_sessions",
+          listed(look, key_value(rule.target, "target") + " AS id, " + key_value(rule.subject(), "subject") + " AS user_id, " +
+                           shown(rule.target, "target", "created_at", look.resolved.zone) + " AS created_at, " + last + " AS last_message_time",
+                 " ORDER BY 4 NULLS FIRST, 1"));
+  out.set("count", static_cast<std::int64_t>(sessions)).set("truncated", sessions > 1000);
+}
+
+void list_bookings(const Look& look, core::JsonObject& out) {
+  const core::Rule& rule = look.resolved.rule;
+  const std::uint64_t bookings = counted_victims(look, "pg_catalog.count(*)");
+  const std::string created = core::instant("target", *rule.time);
+  out.set("message", "Found " + core::counted(bookings, "expired pending booking"));
+  out.raw("expired_bookings",
+          listed(look, key_value(rule.target, "target") + " AS booking_id, " + created + " AS created_at, " +
+                           "pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + created + ") / 60)::pg_catalog.int8 AS minutes_old, " +
+                           shown(rule.target, "target", "total_cost", "") + " AS total_cost, " +
+                           shown(rule.target, "target", "status", "") + " AS status",
+                 " ORDER BY 2, 1"));
+  out.set("count", static_cast<std::int64_t>(bookings)).set("truncated", bookings > 1000);
+}
+
+TimestampTz cutoff_of(const core::Policy& policy) { return cutoff_before_now(policy.expire_after, zone_of(policy), true); }
+
+} // namespace
+
+Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
+  Look look(policy, cutoff_before(policy.expire_after, zone_of(policy), true, as_of));
+  core::Leaves leaves;
+  Selection selection = select_victims(look.resolved.rule, look.cutoff, leaves, true);
+  const FamilyTree tree = gather_families(look.resolved, selection, false);
+  std::uint64_t blocked = 0;
+  std::vector<RowKey> rows;
+  for (const Victim& victim : selection.victims) {
+    if (victim.fate == Fate::goes)
+      rows.push_back(victim.key);
+    else
+      ++blocked;
+  }
+  const auto when = [&](TimestampTz instant) {
+    return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(printed(instant));
+  };
+  Rows out;
+  out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked), "0",
+                 when(selection.oldest), when(selection.newest), sample_keys(rows, leaves, sample)});
+  for (const auto& [label, count] : count_dependents(tree)) {
+    std::vector<RowKey> members;
+    for (std::uint32_t row = tree.victims; row < tree.family.size() && members.size() < static_cast<std::size_t>(sample); ++row)
+      if (tree.family.goes(row) && tree.labels[tree.label_of[row]] == label) members.push_back(tree.family.key(row));
+    out.push_back({label, "dependent", std::to_string(count), "0", "0", Text(), Text(), sample_keys(members, leaves, sample)});
+  }
+  look.close();
+  return out;
+}
+
+std::string preview_dictionary(const std::string& preset) {
+  const core::Policy policy = presets::stored_or_built(preset);
+  Look look(policy, cutoff_of(policy));
+  core::JsonObject out;
+  out.set("success", true);
+  if (preset == "inactive_carts")
+    list_carts(look, out);
+  else if (preset == "old_cart_items")
+    list_items(look, out);
+  else if (preset == "inactive_sessions")
+    list_sessions(look, out);
+  else
+    list_bookings(look, out);
+  look.close();
+  out.set("cutoff_time", iso(look.cutoff));
+  return out.text();
+}
+
+Rows user_activity() {
+  const core::Policy policy = presets::stored_or_built("inactive_carts");
+  Look look(policy, cutoff_of(policy));
+  const core::Rule& rule = look.resolved.rule;
+  if (rule.path.empty() || !rule.time)
+    throw core::Failure(core::sqlstate::not_in_prerequisite_state,
+                        "policy \"inactive_carts\" has no subject with a time of its own", "",
+                        "get_user_activity() lists the subjects of that policy by their time column.");
+  const std::string instant = core::instant("subject", *rule.time);
+  const std::string user = key_value(rule.subject(), "subject");
+  const std::string sql =
+      "SELECT " + user + "::text, CASE WHEN subject." + quote(rule.time->column) + " IS NULL THEN 'unknown' WHEN " +
+      core::expired("subject", *rule.time, "$1") + " THEN 'inactive' ELSE 'active' END, " + instant +
+      ", CASE WHEN pg_catalog.isfinite(" + instant + ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
+      ") / 86400)::pg_catalog.int4 END, " +
+      "pg_catalog.count(target.tableoid)" + core::subjects_source(rule) + " GROUP BY " + user + ", subject." +
+      quote(rule.time->column) + " ORDER BY 3 NULLS LAST, 1";
+  Rows rows = boundary::query(sql, {Arg::time(look.cutoff)}, boundary::View::as_pushed);
+  look.close();
+  return rows;
+}
+
+} // namespace pg_retention::server

@@ -1,0 +1,136 @@
+#include "extension/server/rows.hpp"
+
+#include "extension/core/failure.hpp"
+#include "extension/core/json.hpp"
+
+extern "C" {
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/tuplestore.h"
+}
+
+namespace pg_retention::server {
+namespace {
+
+using boundary::Row;
+using boundary::server;
+using boundary::Text;
+
+/// The row as an array of C strings, as BuildTupleFromCStrings takes it. Runs inside server().
+char** c_strings(const Row& row) {
+  auto** cells = static_cast<char**>(palloc(sizeof(char*) * (row.size() + 1)));
+  for (std::size_t i = 0; i < row.size(); ++i) cells[i] = row[i] ? const_cast<char*>(row[i]->c_str()) : nullptr;
+  return cells;
+}
+
+Text or_null(const std::string& text) { return text.empty() ? Text() : Text(text); }
+
+} // namespace
+
+Text argument(FunctionCallInfo fcinfo, int position) {
+  if (position >= PG_NARGS() || PG_ARGISNULL(position)) return std::nullopt;
+  const char* text = server([&] {
+    Oid output = InvalidOid;
+    bool is_varlena = false;
+    getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, position), &output, &is_varlena);
+    return static_cast<const char*>(OidOutputFunctionCall(output, PG_GETARG_DATUM(position)));
+  });
+  return std::string(text);
+}
+
+std::string required_argument(FunctionCallInfo fcinfo, int position, const char* name) {
+  if (auto value = argument(fcinfo, position)) return *value;
+  throw core::Failure(core::sqlstate::null_value_not_allowed, std::string(name) + " must not be null");
+}
+
+core::Fields named_arguments(FunctionCallInfo fcinfo, int first) {
+  char** const names = server([&] {
+    HeapTuple const tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+    Oid* types = nullptr;
+    char** found = nullptr;
+    char* modes = nullptr;
+    get_func_arg_info(tuple, &types, &found, &modes);
+    ReleaseSysCache(tuple);
+    return found;
+  });
+  core::Fields fields;
+  for (int i = first; i < PG_NARGS(); ++i) {
+    if (PG_ARGISNULL(i)) continue;
+    const bool is_table = get_fn_expr_argtype(fcinfo->flinfo, i) == REGCLASSOID;
+    fields[names[i]] = is_table ? std::to_string(PG_GETARG_OID(i)) : argument(fcinfo, i);
+  }
+  return fields;
+}
+
+std::optional<std::int32_t> int_argument(FunctionCallInfo fcinfo, int position) {
+  if (position >= PG_NARGS() || PG_ARGISNULL(position)) return std::nullopt;
+  return PG_GETARG_INT32(position);
+}
+
+Datum jsonb(const std::string& text) {
+  return server([&] { return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.c_str())); });
+}
+
+std::string iso(TimestampTz instant) {
+  char buffer[MAXDATELEN + 1];
+  server([&] { JsonEncodeDateTime(buffer, TimestampTzGetDatum(instant), TIMESTAMPTZOID, nullptr); });
+  return buffer;
+}
+
+std::string printed(TimestampTz instant) {
+  return server([&] { return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(instant))); });
+}
+
+std::string json_counts(const std::map<std::string, std::uint64_t>& counts) {
+  core::JsonObject object;
+  for (const auto& [name, count] : counts) object.set(name, static_cast<std::int64_t>(count));
+  return object.text();
+}
+
+Row result_row(const Outcome& outcome) {
+  const auto number = [](std::uint64_t n) { return Text(std::to_string(n)); };
+  return {outcome.success ? "t" : "f",
+          outcome.message,
+          outcome.policy,
+          outcome.run_id == 0 ? Text() : Text(std::to_string(outcome.run_id)),
+          std::string(core::action_name(outcome.action)),
+          number(outcome.affected),
+          number(outcome.subjects),
+          json_counts(outcome.dependents),
+          number(outcome.locked),
+          number(outcome.blocked),
+          number(outcome.held),
+          number(outcome.returned),
+          outcome.cutoff ? Text(printed(*outcome.cutoff)) : Text(),
+          printed(outcome.started),
+          printed(outcome.finished),
+          std::to_string(outcome.batches),
+          outcome.stop_reason,
+          or_null(outcome.sqlstate),
+          or_null(outcome.error_detail)};
+}
+
+Datum composite(FunctionCallInfo fcinfo, const Row& row) {
+  return server([&] {
+    TupleDesc shape = nullptr;
+    if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
+      elog(ERROR, "return type must be a row type");
+    if (shape->natts != static_cast<int>(row.size())) elog(ERROR, "result has %zu columns, %d expected", row.size(), shape->natts);
+    AttInMetadata* const meta = TupleDescGetAttInMetadata(shape);
+    return HeapTupleGetDatum(BuildTupleFromCStrings(meta, c_strings(row)));
+  });
+}
+
+Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows) {
+  return server([&]() -> Datum {
+    InitMaterializedSRF(fcinfo, 0);
+    auto* const info = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    AttInMetadata* const meta = TupleDescGetAttInMetadata(info->setDesc);
+    for (const Row& row : rows) tuplestore_puttuple(info->setResult, BuildTupleFromCStrings(meta, c_strings(row)));
+    return Datum{0};
+  });
+}
+
+} // namespace pg_retention::server

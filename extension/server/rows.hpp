@@ -1,0 +1,44 @@
+#pragma once
+#include "extension/boundary/spi.hpp"
+#include "extension/server/run.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+/// Values on their way between SQL and the engine: arguments in, rows and dictionaries out.
+namespace pg_retention::server {
+
+/// An argument as text, by its type's output function; nullopt is NULL.
+[[nodiscard]] boundary::Text argument(FunctionCallInfo fcinfo, int position);
+
+/// The same, and Failure 22004 for NULL.
+[[nodiscard]] std::string required_argument(FunctionCallInfo fcinfo, int position, const char* name);
+
+/// The arguments from `first` on that are not NULL, by their names, as text (a regclass as its oid).
+[[nodiscard]] core::Fields named_arguments(FunctionCallInfo fcinfo, int first);
+
+/// An int argument; nullopt is NULL.
+[[nodiscard]] std::optional<std::int32_t> int_argument(FunctionCallInfo fcinfo, int position);
+
+/// A jsonb value from its text.
+[[nodiscard]] Datum jsonb(const std::string& text);
+
+/// An instant as ISO 8601, in the session's zone, for JSON.
+[[nodiscard]] std::string iso(TimestampTz instant);
+/// An instant as the server prints it.
+[[nodiscard]] std::string printed(TimestampTz instant);
+
+/// Counts by name as a JSON object.
+[[nodiscard]] std::string json_counts(const std::map<std::string, std::uint64_t>& counts);
+
+/// An outcome as a row of retention.result.
+[[nodiscard]] boundary::Row result_row(const Outcome& outcome);
+
+/// One row as the function's composite result.
+[[nodiscard]] Datum composite(FunctionCallInfo fcinfo, const boundary::Row& row);
+
+/// Rows as the function's set of results (materialized).
+Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows);
+
+} // namespace pg_retention::server

@@ -1,0 +1,64 @@
+#pragma once
+#include "extension/boundary/guard.hpp"
+#include "extension/core/policy.hpp"
+#include "extension/server/select.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// One execution of one policy, from the frozen cutoff to the row in retention.runs.
+namespace pg_retention::server {
+
+/// What a caller may change for one run.
+struct RunOptions {
+  std::string expire_after;                  ///< interval that replaces the policy's own; empty: the policy's
+  std::vector<std::string> extra_conditions; ///< SQL over target and subject, AND-ed
+  std::string key;                           ///< column of the target whose values are collected from changed rows
+  bool count_expired_subjects = false;
+};
+
+/// What a run did, as retention.result tells it, and a little more for the application functions.
+struct Outcome {
+  bool success = true;
+  std::string message, policy;
+  std::int64_t run_id = 0, policy_version = 0;
+  core::Action action = core::Action::remove;
+  std::string target; ///< label of the target, where it is known
+  Oid runs_as = InvalidOid;
+  std::uint64_t affected = 0;
+  std::uint64_t subjects = 0; ///< distinct subjects whose rows were affected
+  std::map<std::string, std::uint64_t> dependents;
+  std::uint64_t locked = 0, blocked = 0, held = 0, returned = 0;
+  std::optional<TimestampTz> cutoff;
+  TimestampTz started = 0, finished = 0;
+  int batches = 0;
+  std::string stop_reason = "done"; ///< done, running, paused, error
+  std::string sqlstate, error_detail, error_hint;
+
+  std::uint64_t expired_subjects = 0;       ///< where asked for: expired subjects, with victims or without
+  std::vector<std::uint64_t> path_rows;     ///< distinct rows of each path step whose target rows were affected
+  std::vector<std::string> keys;            ///< up to 1,000
+  std::string statistics;                   ///< JSON for retention.runs.statistics, set by the application functions
+
+  [[nodiscard]] std::uint64_t skipped() const { return locked + blocked + held + returned; }
+};
+
+/// Now, less the interval, counted in the zone's calendar. Throws Failure 22023 unless the interval is positive
+/// (or zero, where `may_be_zero`).
+[[nodiscard]] TimestampTz cutoff_before_now(const std::string& interval, const std::string& zone, bool may_be_zero);
+
+/// The same before another instant than now (`as_of`, as text; NULL is now).
+[[nodiscard]] TimestampTz cutoff_before(const std::string& interval, const std::string& zone, bool may_be_zero,
+                                        const std::optional<std::string>& as_of);
+
+/// Runs a policy in the caller's transaction, all or nothing, and returns what it did; an error inside is undone and
+/// told in the outcome, with a WARNING. The run is not recorded yet: see record().
+[[nodiscard]] Outcome execute_policy(const core::Policy& policy, const RunOptions& options);
+
+/// Writes the run and its ledger rows, and the server log's line; sets run_id.
+void record(Outcome& outcome);
+
+} // namespace pg_retention::server

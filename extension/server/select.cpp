@@ -1,0 +1,123 @@
+#include "extension/server/select.hpp"
+
+extern "C" {
+#include "utils/array.h"
+}
+
+#include <algorithm>
+
+namespace pg_retention::server {
+namespace {
+
+using boundary::Arg;
+using core::RowKey;
+
+/// The row that a pair of columns (tableoid, ctid) means.
+RowKey key_at(const Datum* values, std::size_t column, core::Leaves& leaves) {
+  const auto* tid = reinterpret_cast<const ItemPointerData*>(DatumGetPointer(values[column + 1]));
+  return core::row_key(leaves.number(DatumGetObjectId(values[column])), ItemPointerGetBlockNumberNoCheck(tid),
+                       ItemPointerGetOffsetNumberNoCheck(tid));
+}
+
+/// Fills a Selection from the rows of victims_select.
+class VictimSink final : public boundary::Sink {
+public:
+  VictimSink(Selection& selection, bool with_instants)
+      : selection_(selection), chain_(selection.guards.width()), with_instants_(with_instants) {}
+
+  void accept(const Datum* values, const bool* nulls) override {
+    const std::size_t width = chain_.size();
+    for (std::size_t step = 0; step < width; ++step) chain_[step] = key_at(values, 2 + 2 * step, selection_.leaves);
+    const std::uint32_t chain = width == 0 ? 0 : selection_.guards.chain(chain_.data());
+    selection_.victims.push_back({key_at(values, 0, selection_.leaves), chain, core::Fate::goes});
+    const std::size_t instant = 2 + 2 * width;
+    if (!with_instants_ || nulls[instant]) return;
+    const TimestampTz at = DatumGetTimestampTz(values[instant]);
+    selection_.oldest = std::min(selection_.oldest, at);
+    selection_.newest = std::max(selection_.newest, at);
+  }
+
+private:
+  Selection& selection_;
+  std::vector<RowKey> chain_;
+  bool with_instants_;
+};
+
+class ReferenceSink final : public boundary::Sink {
+public:
+  explicit ReferenceSink(core::Leaves& leaves) : leaves_(leaves) {}
+  void accept(const Datum* values, const bool*) override {
+    references.push_back({key_at(values, 0, leaves_), key_at(values, 2, leaves_)});
+  }
+  std::vector<Reference> references;
+
+private:
+  core::Leaves& leaves_;
+};
+
+class RowSink final : public boundary::Sink {
+public:
+  explicit RowSink(core::Leaves& leaves) : leaves_(leaves) {}
+  void accept(const Datum* values, const bool*) override { rows.push_back(key_at(values, 0, leaves_)); }
+  std::vector<RowKey> rows;
+
+private:
+  core::Leaves& leaves_;
+};
+
+bool in_place(const Victim& a, const Victim& b) { return a.key < b.key; }
+
+} // namespace
+
+Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, bool with_instants) {
+  Selection selection(leaves, rule.path.size());
+  VictimSink sink(selection, with_instants);
+  boundary::stream(core::victims_select(rule, with_instants), {Arg::time(cutoff)}, sink);
+  std::vector<Victim>& victims = selection.victims;
+  if (!std::is_sorted(victims.begin(), victims.end(), in_place)) std::sort(victims.begin(), victims.end(), in_place);
+  return selection;
+}
+
+Arg tid_array(const std::vector<RowKey>& rows) {
+  ArrayType* array = boundary::server([&] {
+    auto* tids = static_cast<ItemPointerData*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, sizeof(ItemPointerData) * (rows.size() + 1)));
+    auto* datums = static_cast<Datum*>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (rows.size() + 1)));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      ItemPointerSet(&tids[i], core::block_of(rows[i]), core::offset_of(rows[i]));
+      datums[i] = PointerGetDatum(&tids[i]);
+    }
+    ArrayType* result = construct_array(datums, static_cast<int>(rows.size()), TIDOID, sizeof(ItemPointerData), false,
+                                        TYPALIGN_SHORT);
+    pfree(datums);
+    pfree(tids);
+    return result;
+  });
+  return Arg::datum(TIDARRAYOID, PointerGetDatum(array));
+}
+
+std::vector<Reference> select_children(const core::ForeignKey& key, const std::vector<RowKey>& parents,
+                                       core::Leaves& leaves) {
+  ReferenceSink sink(leaves);
+  boundary::stream(core::children_select(key), {tid_array(parents)}, sink);
+  return std::move(sink.references);
+}
+
+std::vector<RowKey> select_rows(const std::string& sql, const std::vector<Arg>& args, core::Leaves& leaves) {
+  RowSink sink(leaves);
+  boundary::stream(sql, args, sink);
+  return std::move(sink.rows);
+}
+
+void push_latest_snapshot() {
+  boundary::server([] {
+    CommandCounterIncrement();
+    PushActiveSnapshot(GetLatestSnapshot());
+  });
+}
+
+void pop_snapshot() {
+  boundary::server([] { PopActiveSnapshot(); });
+}
+
+} // namespace pg_retention::server

@@ -1,0 +1,55 @@
+#pragma once
+#include "extension/boundary/spi.hpp"
+#include "extension/core/rows.hpp"
+#include "extension/server/resolve.hpp"
+
+#include <cstdint>
+#include <vector>
+
+/// Choosing rows: who is a victim, and what refers to it. Reads only; the caller has made a snapshot active.
+namespace pg_retention::server {
+
+/// A row that the policy chose, and the chain of rows that leads to its subject.
+struct Victim {
+  core::RowKey key;
+  std::uint32_t chain;
+  core::Fate fate;
+};
+
+/// What one look at the data chose. Memory: 16 bytes a victim, some 60 a distinct subject.
+struct Selection {
+  Selection(core::Leaves& leaves, std::size_t width) : leaves(leaves), guards(width) {}
+
+  core::Leaves& leaves; ///< the run's, so that keys mean the same row in every look
+  core::Guards guards;
+  std::vector<Victim> victims; ///< in physical order
+  TimestampTz oldest = DT_NOEND, newest = DT_NOBEGIN; ///< where asked for
+};
+
+/// The victims of a rule at `cutoff`, under the active snapshot.
+[[nodiscard]] Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
+                                       bool with_instants = false);
+
+/// A set of rows as a parameter of type tid[]. It lives in the current memory context. Leaves are not told apart:
+/// what a statement returns for it must be looked up by leaf and place.
+[[nodiscard]] boundary::Arg tid_array(const std::vector<core::RowKey>& rows);
+
+/// A referring row and the row that it refers to.
+struct Reference {
+  core::RowKey child, parent;
+};
+
+/// The rows that refer by `key` to any of `parents`, under the active snapshot.
+[[nodiscard]] std::vector<Reference> select_children(const core::ForeignKey& key,
+                                                     const std::vector<core::RowKey>& parents, core::Leaves& leaves);
+
+/// Rows given as tableoid and ctid by `sql`, under the active snapshot.
+[[nodiscard]] std::vector<core::RowKey> select_rows(const std::string& sql, const std::vector<boundary::Arg>& args,
+                                                    core::Leaves& leaves);
+
+/// A snapshot that sees everything committed by now and all that this transaction did; it stays active, and keeps
+/// what it sees from being vacuumed away, until pop_snapshot().
+void push_latest_snapshot();
+void pop_snapshot();
+
+} // namespace pg_retention::server

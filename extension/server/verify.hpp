@@ -1,0 +1,26 @@
+#pragma once
+#include "extension/core/rows.hpp"
+#include "extension/server/resolve.hpp"
+#include "extension/server/select.hpp"
+
+#include <vector>
+
+/// Holding chosen rows still, and judging again what could have changed since they were chosen.
+namespace pg_retention::server {
+
+/// Locks rows where they stand, without waiting, until the transaction ends. A row that somebody else holds is
+/// `locked`; one that was changed since the active snapshot is `changed`; one locked unchanged `goes`.
+/// So a row that goes still is what the snapshot saw, and stays so.
+[[nodiscard]] std::vector<core::Fate> lock_rows(const std::vector<core::RowKey>& rows, const core::Leaves& leaves,
+                                                LockTupleMode mode);
+
+/// Locks every row on the way from the victims to their subjects, judges the subjects' activity again under a fresh
+/// snapshot, and gives each victim the fate of its chain. The rows of a step are locked FOR SHARE, so that nobody
+/// changes them; a subject with activities FOR UPDATE, so that no activity that refers to it is added.
+void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection);
+
+/// Locks the victims themselves FOR UPDATE and gives each its fate. Where the target is its own subject, its
+/// activity is judged again.
+void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection);
+
+} // namespace pg_retention::server

@@ -1,0 +1,108 @@
+
+-- ---- The engine ------------------------------------------------------------------------------------------------
+
+CREATE TYPE retention.result AS (
+    success          boolean,
+    message          text,
+    policy           text,
+    run_id           bigint,
+    action           text,
+    affected         bigint,
+    subjects         bigint,
+    dependents       jsonb,
+    skipped_locked   bigint,
+    skipped_blocked  bigint,
+    skipped_held     bigint,
+    skipped_returned bigint,
+    cutoff           timestamptz,
+    started          timestamptz,
+    finished         timestamptz,
+    batches          int,
+    stop_reason      text,
+    sqlstate         text,
+    error_detail     text
+);
+COMMENT ON TYPE retention.result IS 'what a run did: rows of the target affected, distinct subjects, rows of dependents by table, rows skipped and why, the cutoff, and how it ended';
+
+CREATE FUNCTION retention.library_version() RETURNS text
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'retention_library_version';
+COMMENT ON FUNCTION retention.library_version() IS 'version of the loaded library; compare with pg_extension.extversion. Anybody may call it';
+
+CREATE FUNCTION retention.apply(policy text) RETURNS retention.result
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_apply';
+COMMENT ON FUNCTION retention.apply(text) IS 'runs a policy (stored, or a preset) in the caller''s transaction, all or nothing, with the rights of the policy''s owner, and records the run. Errors: 42704 no such policy; an error of the run itself is success = false. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, sample int DEFAULT 5,
+    OUT relation text, OUT role text, OUT expected_rows bigint, OUT blocked bigint, OUT held bigint,
+    OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb) RETURNS SETOF record
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_preview';
+COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, and up to sample keys. Changes nothing; works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.run_list(OUT policy text) RETURNS SETOF text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_run_list';
+COMMENT ON FUNCTION retention.run_list() IS 'the policies that the daily job and "pg_retention run --all" run, in order: every stored policy that is not paused, and the preset inactive_carts where its tables are found. May be called by roles granted EXECUTE';
+
+-- ---- Defining policies -----------------------------------------------------------------------------------------
+
+CREATE FUNCTION retention.adopt_preset(name text, target regclass DEFAULT NULL, subject regclass DEFAULT NULL,
+    time_column name DEFAULT NULL, expire_after interval DEFAULT NULL, time_zone text DEFAULT NULL, path name[] DEFAULT NULL,
+    activity regclass DEFAULT NULL, activity_time_column name DEFAULT NULL, activity_condition text DEFAULT NULL,
+    images regclass DEFAULT NULL, videos regclass DEFAULT NULL, condition text DEFAULT NULL, set_clause text DEFAULT NULL,
+    if_not_exists boolean DEFAULT false) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_adopt_preset';
+COMMENT ON FUNCTION retention.adopt_preset(text, regclass, regclass, name, interval, text, name[], regclass, name, text, regclass, regclass, text, text, boolean) IS 'stores a preset (inactive_carts, old_cart_items, inactive_sessions, pending_bookings) as a policy; what is not given is taken from the conventional names on the search_path. From then on the stored policy is the only truth. Errors: 42P01, 42703, 42704 for what is missing, 42710 where it exists, 42501 for missing rights, 22023 for values that cannot be. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.alter_policy(name text, expire_after interval DEFAULT NULL, time_column name DEFAULT NULL,
+    time_zone text DEFAULT NULL, condition text DEFAULT NULL, set_clause text DEFAULT NULL, when_null text DEFAULT NULL,
+    dependents text DEFAULT NULL, run_order int DEFAULT NULL) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_alter_policy';
+COMMENT ON FUNCTION retention.alter_policy(text, interval, name, text, text, text, text, text, int) IS 'changes what is given of a policy, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
+
+CREATE FUNCTION retention.remove_policy(name text, if_exists boolean DEFAULT false) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_remove_policy';
+COMMENT ON FUNCTION retention.remove_policy(text, boolean) IS 'removes a policy; its runs and its history of changes stay. For the policy''s owner';
+
+CREATE FUNCTION retention.pause_policy(name text) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_pause_policy';
+COMMENT ON FUNCTION retention.pause_policy(text) IS 'puts a policy to rest: runs of it end at once, successfully, with no rows; a preset that is not stored yet is stored first. For the policy''s owner';
+
+CREATE FUNCTION retention.resume_policy(name text) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_resume_policy';
+COMMENT ON FUNCTION retention.resume_policy(text) IS 'lets a paused policy run again; also re-arms a policy that a restore brought into another cluster or database. For the policy''s owner';
+
+-- ---- Views -----------------------------------------------------------------------------------------------------
+
+CREATE VIEW retention.policies AS
+    SELECT p.name, p.version, p.owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
+           p.time_column, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after, p.condition, p.dependents, p.run_order,
+           (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
+           (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables
+      FROM retention.policy p;
+COMMENT ON VIEW retention.policies IS 'the stored policies, readable';
+
+CREATE VIEW retention.runs AS
+    SELECT id, policy, policy_version, run_by, runs_as, action, success, message, affected, subjects, dependents,
+           skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished,
+           finished - started AS duration, batches, stop_reason, sqlstate, error_detail, statistics
+      FROM retention.run;
+COMMENT ON VIEW retention.runs IS 'every run of every policy: who, when, how long, the frozen cutoff, counts and outcome; failed runs included';
+
+CREATE VIEW retention.ledger AS
+    SELECT b.run, r.policy, b.batch, b.relation, b.action, b.affected, b.recorded_at
+      FROM retention.batch b JOIN retention.run r ON r.id = b.run;
+COMMENT ON VIEW retention.ledger IS 'rows changed per batch and table, each written in the transaction that changed them';
+
+CREATE VIEW retention.status AS
+    SELECT n.name AS policy, COALESCE(p.paused, false) AS paused, COALESCE(p.target::text, p.target_name) AS target,
+           COALESCE(p.action, l.action) AS action, p.expire_after,
+           l.id AS last_run_id, l.started AS last_started, l.finished AS last_finished,
+           CASE WHEN l.success THEN l.stop_reason WHEN NOT l.success THEN 'failed' END AS last_outcome,
+           l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures
+      FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
+      LEFT JOIN retention.policy p ON p.name = n.name
+      LEFT JOIN LATERAL (SELECT * FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT pg_catalog.max(r.finished) FILTER (WHERE r.success) AS last_success, pg_catalog.count(*) AS runs,
+                                pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
+                           FROM retention.run r WHERE r.policy = n.name) s ON true
+     ORDER BY n.name;
+COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed';
