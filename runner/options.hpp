@@ -1,0 +1,54 @@
+// What the command line asks for: one struct, and one place where its parts are weighed against each other.
+#pragma once
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace pg_retention::runner {
+
+/// The documented exit codes; no other value leaves the program.
+enum class ExitCode : int { done = 0, policy_failed = 1, usage = 2, cannot_connect = 3, refused = 4 };
+
+enum class Command { run, preview, status, help, version };
+enum class LogFormat { text, json };
+enum class PasswordPrompt { if_needed, never, always };
+enum class Verbosity { quiet, normal, verbose };
+
+/// Everything the command line says; a connection value that is absent is left to libpq (environment, service,
+/// default).
+struct Options {
+  Command command = Command::help;
+  std::vector<std::string> policies;
+  bool all = false;
+
+  std::optional<std::string> dbname; ///< a name, a conninfo string or a URI
+  std::optional<std::string> host;
+  std::optional<std::string> port;
+  std::optional<std::string> user;
+  PasswordPrompt prompt = PasswordPrompt::if_needed;
+
+  LogFormat format = LogFormat::text;
+  Verbosity verbosity = Verbosity::normal;
+};
+
+/// The command line cannot be followed; the text is the primary message.
+class UsageError : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Reads the arguments after the program's name; throws UsageError when they cannot be followed.
+[[nodiscard]] Options parse_options(const std::vector<std::string>& arguments);
+
+/// Copies the arguments after the program's name, then blanks in the process list what may hold a password.
+[[nodiscard]] std::vector<std::string> take_arguments(int argc, char** argv);
+
+/// The whole text of --help.
+[[nodiscard]] std::string help_text();
+
+/// The line of --version.
+[[nodiscard]] std::string version_text();
+
+} // namespace pg_retention::runner
