@@ -31,7 +31,7 @@ struct Activity {
 struct Dependent {
   std::uint32_t relation = 0; ///< oid
   std::string relation_name;
-  std::string label; ///< the key of its count in a dictionary; empty: the relation's name
+  std::string label; ///< its role in a preset (`images`); empty outside of presets
   std::string action = "delete";
 };
 

@@ -7,6 +7,23 @@
 
 namespace pg_retention::core {
 
+void KeyNumbers::grow() {
+  std::vector<Slot> old(slots_.empty() ? 1024 : slots_.size() * 2);
+  old.swap(slots_);
+  for (const Slot& slot : old)
+    if (slot.number != none) slots_[place(slot.key)] = slot;
+}
+
+std::uint32_t KeyNumbers::find_or_add(std::uint64_t key, std::uint32_t next) {
+  if ((size_ + 1) * 2 > slots_.size()) grow();
+  Slot& slot = slots_[place(key)];
+  if (slot.number == none) {
+    slot = {key, next};
+    ++size_;
+  }
+  return slot.number;
+}
+
 std::uint16_t Leaves::number(std::uint32_t oid) {
   if (oid == last_oid_) return last_number_;
   const auto found = std::find(oids_.begin(), oids_.end(), oid);
@@ -19,9 +36,10 @@ std::uint16_t Leaves::number(std::uint32_t oid) {
 }
 
 std::uint32_t Guards::chain(const RowKey* keys) {
-  const auto [found, is_new] = chains_.try_emplace(keys[0], static_cast<std::uint32_t>(size()));
-  if (is_new) keys_.insert(keys_.end(), keys, keys + width_);
-  return found->second;
+  const auto next = static_cast<std::uint32_t>(size());
+  const std::uint32_t number = chains_.find_or_add(keys[0], next);
+  if (number == next) keys_.insert(keys_.end(), keys, keys + width_);
+  return number;
 }
 
 std::vector<RowKey> Guards::rows(std::size_t step) const {
@@ -34,17 +52,18 @@ std::vector<RowKey> Guards::rows(std::size_t step) const {
 }
 
 std::uint32_t Family::add(RowKey key) {
-  const auto [found, is_new] = known_.try_emplace(key, size());
-  if (is_new) {
+  const std::uint32_t next = size();
+  const std::uint32_t number = known_.find_or_add(key, next);
+  if (number == next) {
     keys_.push_back(key);
     fates_.push_back(Fate::goes);
   }
-  return found->second;
+  return number;
 }
 
 std::optional<std::uint32_t> Family::find(RowKey key) const {
-  const auto found = known_.find(key);
-  return found == known_.end() ? std::nullopt : std::optional<std::uint32_t>(found->second);
+  const std::uint32_t number = known_.find(key);
+  return number == KeyNumbers::none ? std::nullopt : std::optional<std::uint32_t>(number);
 }
 
 void Family::keep(std::uint32_t row, Fate why) {

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 /// Rows by their physical place. A place means a row only together with its own leaf table, and only inside the
@@ -17,6 +16,37 @@ using RowKey = std::uint64_t;
 [[nodiscard]] constexpr std::uint16_t leaf_of(RowKey key) { return static_cast<std::uint16_t>(key >> 48); }
 [[nodiscard]] constexpr std::uint32_t block_of(RowKey key) { return static_cast<std::uint32_t>(key >> 16); }
 [[nodiscard]] constexpr std::uint16_t offset_of(RowKey key) { return static_cast<std::uint16_t>(key); }
+
+/// A number for each key, in one flat table: a look-up touches one cache line, which counts when every victim makes
+/// one. Grows by doubling; 16 bytes a slot, at most half full.
+class KeyNumbers {
+public:
+  static constexpr std::uint32_t none = 0xffffffff;
+
+  /// The number of `key`: the one it has, or `next` from now on.
+  std::uint32_t find_or_add(std::uint64_t key, std::uint32_t next);
+  /// The number of `key`, or `none`.
+  [[nodiscard]] std::uint32_t find(std::uint64_t key) const { return slots_.empty() ? none : slots_[place(key)].number; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+private:
+  struct Slot {
+    std::uint64_t key = 0;
+    std::uint32_t number = none;
+  };
+  std::vector<Slot> slots_;
+  std::size_t size_ = 0;
+
+  /// Where `key` is, or would be.
+  [[nodiscard]] std::size_t place(std::uint64_t key) const {
+    // Fibonacci hashing: neighbours spread over the whole table.
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t at = (key * 0x9e3779b97f4a7c15ULL >> 24) & mask;
+    while (slots_[at].number != none && slots_[at].key != key) at = (at + 1) & mask;
+    return at;
+  }
+  void grow();
+};
 
 /// The leaf tables met so far, numbered.
 class Leaves {
@@ -59,7 +89,7 @@ public:
 private:
   std::size_t width_;
   std::vector<RowKey> keys_;
-  std::unordered_map<RowKey, std::uint32_t> chains_;
+  KeyNumbers chains_;
 };
 
 /// Victims and everything that goes with them: who depends on whom, and who therefore cannot go.
@@ -69,6 +99,7 @@ public:
   std::uint32_t add(RowKey key);
   /// The number of a known row.
   [[nodiscard]] std::optional<std::uint32_t> find(RowKey key) const;
+
   /// `child` cannot outlive `parent`, and `parent` cannot go without `child`.
   void link(std::uint32_t parent, std::uint32_t child) { links_.push_back({parent, child}); }
   /// Marks a row that cannot go; the first reason stays.
@@ -91,7 +122,7 @@ private:
   std::vector<Fate> fates_;
   std::vector<bool> going_;
   std::vector<Link> links_;
-  std::unordered_map<RowKey, std::uint32_t> known_;
+  KeyNumbers known_;
 };
 
 } // namespace pg_retention::core

@@ -71,6 +71,20 @@ std::string victims_select(const Rule& rule, bool with_instant) {
   return "SELECT " + columns + victims_source(rule);
 }
 
+std::string chains_select(const Rule& rule) {
+  std::string before = step_alias(rule, 0);
+  std::string from = rule.path[0].parent.sql_only() + " AS " + before, columns;
+  for (std::size_t i = 0; i < rule.path.size(); ++i) {
+    const std::string alias = step_alias(rule, i);
+    columns += alias + ".tableoid, " + alias + ".ctid, ";
+    if (i == 0) continue;
+    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" + rule.path[i].condition(before, alias) + ")";
+    before = alias;
+  }
+  return "SELECT " + columns + step_alias(rule, 0) + "." + quote_identifier(rule.path[0].parent_columns[0]) + " FROM " + from +
+         where(expiry(rule));
+}
+
 std::string subjects_source(const Rule& rule) {
   std::string inner = rule.target.sql() + " AS target";
   std::string before = "target";

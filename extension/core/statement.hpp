@@ -32,6 +32,11 @@ struct Rule {
 /// each row of the path up to the subject; `with_instant` adds the time column's instant (NULL without one).
 [[nodiscard]] std::string victims_select(const Rule& rule, bool with_instant = false);
 
+/// SELECT of the rows on the path of expired subjects, without the target; $1 is the cutoff. Columns: tableoid and ctid
+/// of each step up to the subject, then the column of the first step that the target refers to. Only for rules with a
+/// path whose first key has one column, and without conditions.
+[[nodiscard]] std::string chains_select(const Rule& rule);
+
 /// FROM and WHERE of the same, for lists: aliases target, step_1, ..., subject.
 [[nodiscard]] std::string victims_source(const Rule& rule);
 

@@ -20,8 +20,10 @@ using core::JsonObject;
 
 std::int64_t number(std::uint64_t count) { return static_cast<std::int64_t>(count); }
 
-std::uint64_t dependents(const Outcome& outcome, const char* label) {
-  const auto found = outcome.dependents.find(label);
+/// Rows of the dependents that play a role in a preset.
+std::uint64_t dependents(const Outcome& outcome, const char* role) {
+  const auto table = outcome.roles.find(role);
+  const auto found = outcome.dependents.find(table == outcome.roles.end() ? "" : table->second);
   return found == outcome.dependents.end() ? 0 : found->second;
 }
 
@@ -208,8 +210,8 @@ std::string daily_cleanup() {
   if (const std::string why = why_no_carts(); !why.empty() && names.front() != "inactive_carts")
     out.raw("inactive_carts", JsonObject().set("success", true).set("skipped", true).set("message", "not configured: " + why).text());
   out.set("success", failed == 0);
-  out.set("message", failed == 0 ? "Ran " + core::counted(names.size(), "retention rule")
-                                 : std::to_string(failed) + " of " + core::counted(names.size(), "retention rule") + " failed");
+  const std::string rules = core::counted(names.size(), "retention rule");
+  out.set("message", failed == 0 ? "Ran " + rules : "Ran " + rules + ", " + std::to_string(failed) + " failed");
   return out.text();
 }
 

@@ -34,11 +34,6 @@ EdgeAction action_of(const core::Policy& policy, const core::ForeignKey& key) {
   }
 }
 
-std::string label_of(const core::Policy& policy, const core::ForeignKey& key) {
-  const core::Dependent* said = declared(policy, key.child.oid);
-  return said != nullptr && !said->label.empty() ? said->label : key.child.label();
-}
-
 /// The keys that refer to the target, and to what goes with it, at any depth.
 std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& target,
                            const std::vector<core::ForeignKey>& keys) {
@@ -48,7 +43,7 @@ std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& tar
     for (const core::ForeignKey& key : keys) {
       if (key.parent.oid != seen[i]) continue;
       const EdgeAction action = action_of(policy, key);
-      edges.push_back({key, action, label_of(policy, key)});
+      edges.push_back({key, action, key.child.label()});
       const bool is_new = std::find(seen.begin(), seen.end(), key.child.oid) == seen.end();
       if (action == EdgeAction::remove && is_new) seen.push_back(key.child.oid);
     }
@@ -113,7 +108,11 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
   if (policy.action == core::Action::remove) {
     out.edges = edges_of(policy, rule.target, keys);
     require_reached(policy, out.edges);
-    for (const Edge& edge : out.edges) catalog::require_supported(edge.key.child);
+    for (const Edge& edge : out.edges) {
+      catalog::require_supported(edge.key.child);
+      if (const core::Dependent* said = declared(policy, edge.key.child.oid); said != nullptr && !said->label.empty())
+        out.roles[said->label] = edge.label;
+    }
   }
   return out;
 }

@@ -3,6 +3,7 @@
 #include "extension/core/policy.hpp"
 #include "extension/core/statement.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,13 @@ enum class EdgeAction {
 struct Edge {
   core::ForeignKey key;
   EdgeAction action;
-  std::string label; ///< the key of its count
+  std::string label; ///< the key of its count: the referring table's name
 };
 
 struct Resolved {
   core::Rule rule;
   std::vector<Edge> edges;
+  std::map<std::string, std::string> roles; ///< of a preset's dependents: `images` -> the table's name
   Oid owner;        ///< the role it runs as
   std::string zone; ///< its time zone
 };

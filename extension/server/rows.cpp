@@ -125,7 +125,7 @@ Datum composite(FunctionCallInfo fcinfo, const Row& row) {
 
 Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows) {
   return server([&]() -> Datum {
-    InitMaterializedSRF(fcinfo, 0);
+    InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
     auto* const info = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     AttInMetadata* const meta = TupleDescGetAttInMetadata(info->setDesc);
     for (const Row& row : rows) tuplestore_puttuple(info->setResult, BuildTupleFromCStrings(meta, c_strings(row)));

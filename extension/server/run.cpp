@@ -225,6 +225,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       const Authority before = act_as(role, zone);
       const Resolved resolved = resolve(policy, options.extra_conditions);
       target = outcome.target = resolved.rule.target.label();
+      outcome.roles = resolved.roles;
       require_rights(resolved);
       Execution(resolved, options, outcome).run();
       give_back(before);

@@ -30,7 +30,8 @@ struct Outcome {
   Oid runs_as = InvalidOid;
   std::uint64_t affected = 0;
   std::uint64_t subjects = 0; ///< distinct subjects whose rows were affected
-  std::map<std::string, std::uint64_t> dependents;
+  std::map<std::string, std::uint64_t> dependents; ///< rows by table
+  std::map<std::string, std::string> roles;        ///< of a preset's dependents: `images` -> the table's name
   std::uint64_t locked = 0, blocked = 0, held = 0, returned = 0;
   std::optional<TimestampTz> cutoff;
   TimestampTz started = 0, finished = 0;

@@ -1,5 +1,7 @@
 #include "extension/server/select.hpp"
 
+#include "extension/server/walk.hpp"
+
 extern "C" {
 #include "utils/array.h"
 }
@@ -12,13 +14,6 @@ namespace {
 using boundary::Arg;
 using core::RowKey;
 
-/// The row that a pair of columns (tableoid, ctid) means.
-RowKey key_at(const Datum* values, std::size_t column, core::Leaves& leaves) {
-  const auto* tid = reinterpret_cast<const ItemPointerData*>(DatumGetPointer(values[column + 1]));
-  return core::row_key(leaves.number(DatumGetObjectId(values[column])), ItemPointerGetBlockNumberNoCheck(tid),
-                       ItemPointerGetOffsetNumberNoCheck(tid));
-}
-
 /// Fills a Selection from the rows of victims_select.
 class VictimSink final : public boundary::Sink {
 public:
@@ -27,9 +22,9 @@ public:
 
   void accept(const Datum* values, const bool* nulls) override {
     const std::size_t width = chain_.size();
-    for (std::size_t step = 0; step < width; ++step) chain_[step] = key_at(values, 2 + 2 * step, selection_.leaves);
+    for (std::size_t step = 0; step < width; ++step) chain_[step] = row_at(values, 2 + 2 * step, selection_.leaves);
     const std::uint32_t chain = width == 0 ? 0 : selection_.guards.chain(chain_.data());
-    selection_.victims.push_back({key_at(values, 0, selection_.leaves), chain, core::Fate::goes});
+    selection_.victims.push_back({row_at(values, 0, selection_.leaves), chain, core::Fate::goes});
     const std::size_t instant = 2 + 2 * width;
     if (!with_instants_ || nulls[instant]) return;
     const TimestampTz at = DatumGetTimestampTz(values[instant]);
@@ -47,7 +42,7 @@ class ReferenceSink final : public boundary::Sink {
 public:
   explicit ReferenceSink(core::Leaves& leaves) : leaves_(leaves) {}
   void accept(const Datum* values, const bool*) override {
-    references.push_back({key_at(values, 0, leaves_), key_at(values, 2, leaves_)});
+    references.push_back({row_at(values, 0, leaves_), row_at(values, 2, leaves_)});
   }
   std::vector<Reference> references;
 
@@ -58,7 +53,7 @@ private:
 class RowSink final : public boundary::Sink {
 public:
   explicit RowSink(core::Leaves& leaves) : leaves_(leaves) {}
-  void accept(const Datum* values, const bool*) override { rows.push_back(key_at(values, 0, leaves_)); }
+  void accept(const Datum* values, const bool*) override { rows.push_back(row_at(values, 0, leaves_)); }
   std::vector<RowKey> rows;
 
 private:
@@ -67,14 +62,28 @@ private:
 
 bool in_place(const Victim& a, const Victim& b) { return a.key < b.key; }
 
+void sort(std::vector<Victim>& victims) {
+  if (!std::is_sorted(victims.begin(), victims.end(), in_place)) std::sort(victims.begin(), victims.end(), in_place);
+}
+
 } // namespace
+
+RowKey row_at(const Datum* values, std::size_t column, core::Leaves& leaves) {
+  const auto* tid = reinterpret_cast<const ItemPointerData*>(DatumGetPointer(values[column + 1]));
+  return core::row_key(leaves.number(DatumGetObjectId(values[column])), ItemPointerGetBlockNumberNoCheck(tid),
+                       ItemPointerGetOffsetNumberNoCheck(tid));
+}
 
 Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, bool with_instants) {
   Selection selection(leaves, rule.path.size());
+  if (!with_instants && may_walk_blocks(rule) && planner_reads_whole_target(rule, cutoff)) {
+    walk_blocks(rule, cutoff, selection);
+    sort(selection.victims);
+    return selection;
+  }
   VictimSink sink(selection, with_instants);
   boundary::stream(core::victims_select(rule, with_instants), {Arg::time(cutoff)}, sink);
-  std::vector<Victim>& victims = selection.victims;
-  if (!std::is_sorted(victims.begin(), victims.end(), in_place)) std::sort(victims.begin(), victims.end(), in_place);
+  sort(selection.victims);
   return selection;
 }
 

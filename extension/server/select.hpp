@@ -30,6 +30,9 @@ struct Selection {
 [[nodiscard]] Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
                                        bool with_instants = false);
 
+/// The row that a pair of columns (tableoid, ctid) of a result means.
+[[nodiscard]] core::RowKey row_at(const Datum* values, std::size_t column, core::Leaves& leaves);
+
 /// A set of rows as a parameter of type tid[]. It lives in the current memory context. Leaves are not told apart:
 /// what a statement returns for it must be looked up by leaf and place.
 [[nodiscard]] boundary::Arg tid_array(const std::vector<core::RowKey>& rows);
