@@ -101,11 +101,58 @@ Datum retention_adopt_preset(PG_FUNCTION_ARGS) {
   });
 }
 
+PG_FUNCTION_INFO_V1(retention_add_policy);
+Datum retention_add_policy(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
+    server::define::Definition definition;
+    definition.fields = server::named_arguments(fcinfo, 0);
+    const bool if_not_exists = definition.fields["if_not_exists"] == "t";
+    definition.fields.erase("if_not_exists");
+    server::define::add(std::move(definition), if_not_exists);
+    return Datum{0};
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_add_activity);
+Datum retention_add_activity(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
+    const std::string policy = server::required_argument(fcinfo, 0, "policy");
+    (void)server::required_argument(fcinfo, 1, "relation");
+    core::Activity activity;
+    activity.relation = oid_argument(fcinfo, 1);
+    activity.time_column = server::required_argument(fcinfo, 2, "time_column");
+    activity.join_condition = server::required_argument(fcinfo, 3, "join_condition");
+    activity.condition = text_or_empty(fcinfo, 4);
+    activity.unit = core::time_unit(text_or_empty(fcinfo, 5));
+    activity.time_zone = text_or_empty(fcinfo, 6);
+    server::define::add_activity(policy, std::move(activity));
+    return Datum{0};
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_add_dependent);
+Datum retention_add_dependent(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
+    const std::string policy = server::required_argument(fcinfo, 0, "policy");
+    (void)server::required_argument(fcinfo, 1, "relation");
+    core::Dependent dependent;
+    dependent.relation = oid_argument(fcinfo, 1);
+    dependent.join_condition = text_or_empty(fcinfo, 2);
+    dependent.action = core::dependent_action(server::required_argument(fcinfo, 3, "action"));
+    dependent.parent = oid_argument(fcinfo, 4);
+    server::define::add_dependent(policy, std::move(dependent));
+    return Datum{0};
+  });
+}
+
 PG_FUNCTION_INFO_V1(retention_alter_policy);
 Datum retention_alter_policy(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
     const std::string name = server::required_argument(fcinfo, 0, "name");
-    server::define::alter_policy(name, server::named_arguments(fcinfo, 1));
+    core::Fields changes = server::named_arguments(fcinfo, 1);
+    const std::string reset = changes["reset"].value_or("{}");
+    changes.erase("reset");
+    server::define::alter_policy(name, changes, core::array_items(reset));
     return Datum{0};
   });
 }

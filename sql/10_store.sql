@@ -22,13 +22,21 @@ CREATE TABLE retention.policy (
     path              text[],
     action            text NOT NULL DEFAULT 'delete',
     set_clause        text,
-    time_column       text,
+    archive_to        regclass,
+    archive_name      text,
+    time_columns      text[],
+    time_match        text NOT NULL DEFAULT 'all',
     time_unit         text,
     time_zone         text NOT NULL,
     never             text[],
     when_null         text NOT NULL DEFAULT 'keep',
     expire_after      interval NOT NULL,
+    expiry_expression text,
     condition         text,
+    keep_latest       bigint,
+    keep_per          text[],
+    max_rows          bigint,
+    max_fraction      double precision,
     dependents        text NOT NULL DEFAULT 'refuse',
     run_order         int NOT NULL DEFAULT 0,
     -- The cluster and database in which the policy was made or resumed: elsewhere (a restored copy) it is at rest.
@@ -58,6 +66,8 @@ CREATE TABLE retention.policy_dependent (
     relation_name text NOT NULL,
     label         text,
     action        text NOT NULL DEFAULT 'delete',
+    join_condition text,
+    parent        regclass,
     PRIMARY KEY (policy, position)
 );
 COMMENT ON TABLE retention.policy_dependent IS 'what happens to rows that refer to a victim, where a policy says it per table';

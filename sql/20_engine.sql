@@ -52,11 +52,35 @@ CREATE FUNCTION retention.adopt_preset(name text, target regclass DEFAULT NULL, 
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_adopt_preset';
 COMMENT ON FUNCTION retention.adopt_preset(text, regclass, regclass, name, interval, text, name[], regclass, name, text, regclass, regclass, text, text, boolean) IS 'stores a preset (inactive_carts, old_cart_items, inactive_sessions, pending_bookings) as a policy; what is not given is taken from the conventional names on the search_path. From then on the stored policy is the only truth. Errors: 42P01, 42703, 42704 for what is missing, 42710 where it exists, 42501 for missing rights, 22023 for values that cannot be. May be called by roles granted EXECUTE';
 
+CREATE FUNCTION retention.add_policy(name text, target regclass, expire_after interval DEFAULT NULL, time_column name DEFAULT NULL,
+    subject regclass DEFAULT NULL, path name[] DEFAULT NULL, time_columns name[] DEFAULT NULL, time_match text DEFAULT NULL,
+    time_unit text DEFAULT NULL, time_zone text DEFAULT NULL, expiry_expression text DEFAULT NULL, never text[] DEFAULT NULL,
+    when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
+    archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
+    max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
+    paused boolean DEFAULT NULL, if_not_exists boolean DEFAULT false) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_add_policy';
+COMMENT ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean) IS 'makes a policy: rows of target whose time (time_column of subject, read in time_unit or time_zone; several time_columns with time_match all or any; or expiry_expression) lies more than expire_after back, and that satisfy condition, are deleted, updated by set_clause, or archived. Everything is checked before it is stored. Errors: 22004, 22023 for values, 42P01, 42703, 42704, 42804 for what does not exist or fit, 42P08 for several paths, 42601 for SQL that is not one expression, 42710 for a name in use, 42501 for missing rights, 0A000 for tables that are not supported. See doc/pg_retention.md. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.add_activity(policy text, relation regclass, time_column name, join_condition text,
+    condition text DEFAULT NULL, time_unit text DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_add_activity';
+COMMENT ON FUNCTION retention.add_activity(text, regclass, name, text, text, text, text) IS 'a subject is alive while relation has a row for it (join_condition, condition: SQL over activity, subject) whose time is not older than the cutoff, or unknown; several activities are OR-ed. For the policy''s owner';
+
+CREATE FUNCTION retention.add_dependent(policy text, relation regclass, join_condition text DEFAULT NULL, action text DEFAULT 'delete',
+    parent regclass DEFAULT NULL) RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_add_dependent';
+COMMENT ON FUNCTION retention.add_dependent(text, regclass, text, text, regclass) IS 'says what happens to rows of relation that belong to a row that goes: delete, set_null, keep or refuse. Without join_condition, for its foreign key; with one (SQL over dependent, target), for rows no foreign key binds. parent: the table they hang on, default the policy''s target. For the policy''s owner';
+
 CREATE FUNCTION retention.alter_policy(name text, expire_after interval DEFAULT NULL, time_column name DEFAULT NULL,
-    time_zone text DEFAULT NULL, condition text DEFAULT NULL, set_clause text DEFAULT NULL, when_null text DEFAULT NULL,
-    dependents text DEFAULT NULL, run_order int DEFAULT NULL) RETURNS void
+    subject regclass DEFAULT NULL, path name[] DEFAULT NULL, time_columns name[] DEFAULT NULL, time_match text DEFAULT NULL,
+    time_unit text DEFAULT NULL, time_zone text DEFAULT NULL, expiry_expression text DEFAULT NULL, never text[] DEFAULT NULL,
+    when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
+    archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
+    max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
+    target regclass DEFAULT NULL, reset text[] DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_alter_policy';
-COMMENT ON FUNCTION retention.alter_policy(text, interval, name, text, text, text, text, text, int) IS 'changes what is given of a policy, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
+COMMENT ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[]) IS 'changes what is given of a policy, sets the fields named in reset back to their defaults, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
 
 CREATE FUNCTION retention.remove_policy(name text, if_exists boolean DEFAULT false) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_remove_policy';
@@ -74,7 +98,8 @@ COMMENT ON FUNCTION retention.resume_policy(text) IS 'lets a paused policy run a
 
 CREATE VIEW retention.policies AS
     SELECT p.name, p.version, p.owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
-           p.time_column, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after, p.condition, p.dependents, p.run_order,
+           p.archive_to, p.time_columns, p.time_match, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after,
+           p.expiry_expression, p.condition, p.keep_latest, p.keep_per, p.max_rows, p.max_fraction, p.dependents, p.run_order,
            (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
            (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables
       FROM retention.policy p;

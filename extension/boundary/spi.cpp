@@ -1,5 +1,9 @@
 #include "extension/boundary/spi.hpp"
 
+extern "C" {
+#include "utils/plancache.h"
+}
+
 #include <exception>
 
 namespace pg_retention::boundary {
@@ -117,6 +121,18 @@ void prepare(const std::string& sql, const std::vector<Oid>& types) {
         SPI_prepare(sql.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
     if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     SPI_finish();
+  });
+}
+
+Oid result_type(const std::string& sql) {
+  return server([&] {
+    connect();
+    SPIPlanPtr const plan = SPI_prepare(sql.c_str(), 0, nullptr);
+    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    auto* const source = static_cast<CachedPlanSource*>(linitial(SPI_plan_get_plan_sources(plan)));
+    const Oid type = source->resultDesc != nullptr ? TupleDescAttr(source->resultDesc, 0)->atttypid : InvalidOid;
+    SPI_finish();
+    return getBaseType(type);
   });
 }
 

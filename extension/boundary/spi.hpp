@@ -51,6 +51,9 @@ Text single(const std::string& sql, const std::vector<Arg>& args = {}, View view
 /// Parses and plans a statement without running it: an error tells what is wrong with it.
 void prepare(const std::string& sql, const std::vector<Oid>& types);
 
+/// Parses and plans a SELECT without running it and returns the type of its first column.
+[[nodiscard]] Oid result_type(const std::string& sql);
+
 /// Receives the rows of a large result one by one. Called from inside the server: must not call it, so that it
 /// cannot raise; what it throws stops the query and comes out of stream().
 class Sink {

@@ -48,6 +48,33 @@ Meaning word(const Fields& fields, std::string_view name,
                 "It is one of " + join(known, ", ") + ".");
 }
 
+[[noreturn]] void refuse(const char* message, const char* hint) {
+  throw Failure(sqlstate::invalid_parameter_value, message, "", hint);
+}
+
+/// Refuses fields that contradict each other or have values that cannot be.
+void require_sense(const Policy& policy) {
+  if (policy.action == Action::update && policy.set_clause.empty())
+    refuse("action 'update' needs a set_clause", "For example action => 'update', set_clause => $$status = 'Expired'$$.");
+  if (policy.action != Action::update && !policy.set_clause.empty())
+    refuse("set_clause is for action 'update' only", "Leave it out, or say action => 'update'.");
+  if (policy.action != Action::archive && policy.archive_to != 0)
+    refuse("archive_to is for action 'archive' only", "Leave it out, or say action => 'archive'.");
+  if (!policy.expiry_expression.empty() && !policy.time_columns.empty())
+    refuse("expiry_expression takes the place of time_column", "Give one of the two.");
+  if (policy.time_columns.empty() && policy.unit != TimeUnit::none)
+    refuse("time_unit needs a time_column", "It says how that column's integers are read.");
+  if (policy.keep_latest && *policy.keep_latest <= 0) refuse("keep_latest must be greater than zero", "Leave it out to keep none.");
+  if (!policy.keep_per.empty() && !policy.keep_latest) refuse("keep_per needs keep_latest", "For example keep_latest => 3.");
+  if (policy.keep_latest && policy.subject != 0)
+    refuse("keep_latest needs a time of the target's own", "Leave subject out.");
+  if (policy.keep_latest && policy.time_columns.empty() && policy.expiry_expression.empty())
+    refuse("keep_latest needs a time_column or an expiry_expression", "It decides which rows are the newest.");
+  if (policy.max_rows && *policy.max_rows < 0) refuse("max_rows must not be negative", "Leave it out for no limit.");
+  if (policy.max_fraction && !(*policy.max_fraction >= 0 && *policy.max_fraction <= 1))
+    refuse("max_fraction must be between 0 and 1", "For example 0.25: a quarter of the table.");
+}
+
 } // namespace
 
 TimeUnit time_unit(std::string_view text) {
@@ -111,9 +138,12 @@ Policy read_policy(const Fields& fields) {
   policy.subject_name = text(fields, "subject_name");
   policy.path = items(fields, "path");
   policy.action = word<Action>(
-      fields, "action", {{"delete", Action::remove}, {"update", Action::update}});
+      fields, "action", {{"delete", Action::remove}, {"update", Action::update}, {"archive", Action::archive}});
   policy.set_clause = text(fields, "set_clause");
-  policy.time_column = text(fields, "time_column");
+  policy.time_columns = items(fields, "time_columns");
+  if (const std::string only = text(fields, "time_column"); !only.empty()) policy.time_columns = {only};
+  policy.time_match = word<TimeMatch>(fields, "time_match", {{"all", TimeMatch::all}, {"any", TimeMatch::any}});
+  policy.expiry_expression = text(fields, "expiry_expression");
   policy.unit = time_unit(text(fields, "time_unit"));
   policy.time_zone = text(fields, "time_zone");
   policy.never = items(fields, "never");
@@ -123,13 +153,36 @@ Policy read_policy(const Fields& fields) {
   policy.condition = text(fields, "condition");
   policy.dependents = word<OnDependents>(
       fields, "dependents", {{"refuse", OnDependents::refuse}, {"cascade", OnDependents::cascade}});
+  if (field(fields, "keep_latest")) policy.keep_latest = number(fields, "keep_latest");
+  policy.keep_per = items(fields, "keep_per");
+  if (field(fields, "max_rows")) policy.max_rows = number(fields, "max_rows");
+  if (const auto& fraction = field(fields, "max_fraction")) policy.max_fraction = std::stod(*fraction);
+  policy.archive_to = static_cast<std::uint32_t>(number(fields, "archive_to"));
+  policy.archive_name = text(fields, "archive_name");
   if (policy.subject == policy.target) policy.subject = 0;
-  if ((policy.action == Action::update) == policy.set_clause.empty())
-    throw Failure(sqlstate::invalid_parameter_value,
-                  policy.set_clause.empty() ? "action 'update' needs a set_clause"
-                                            : "set_clause is for action 'update' only",
-                  "", "For example action => 'update', set_clause => $$status = 'Expired'$$.");
+  require_sense(policy);
   return policy;
+}
+
+std::string_view dependent_action_name(DependentAction action) {
+  switch (action) {
+  case DependentAction::set_null:
+    return "set_null";
+  case DependentAction::keep:
+    return "keep";
+  case DependentAction::refuse:
+    return "refuse";
+  case DependentAction::remove:
+    break;
+  }
+  return "delete";
+}
+
+DependentAction dependent_action(std::string_view word) {
+  for (const auto action : {DependentAction::remove, DependentAction::set_null, DependentAction::keep, DependentAction::refuse})
+    if (word == dependent_action_name(action)) return action;
+  throw Failure(sqlstate::invalid_parameter_value, "invalid action for a dependent: " + quote_literal(word), "",
+                "It is one of 'delete', 'set_null', 'keep', 'refuse'.");
 }
 
 std::string_view action_name(Action action) {

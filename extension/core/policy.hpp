@@ -12,6 +12,8 @@ namespace pg_retention::core {
 enum class Action { remove, update, archive };
 enum class WhenNull { keep, expire };
 enum class OnDependents { refuse, cascade };
+/// How several time columns decide: each must be expired, or one suffices.
+enum class TimeMatch { all, any };
 enum class TimeUnit { none, seconds, milliseconds, microseconds };
 
 /// A definition, field by field, as the store keeps it; nullopt is NULL.
@@ -27,12 +29,15 @@ struct Activity {
   std::string join_condition, condition;
 };
 
-/// What happens to the rows of another table that belong to a victim.
+/// What happens to the rows of another table that belong to a row that goes.
+enum class DependentAction { remove, set_null, keep, refuse };
 struct Dependent {
   std::uint32_t relation = 0; ///< oid
   std::string relation_name;
   std::string label; ///< its role in a preset (`images`); empty outside of presets
-  std::string action = "delete";
+  DependentAction action = DependentAction::remove;
+  std::string join_condition; ///< SQL over dependent and target, where no foreign key says it
+  std::uint32_t parent = 0;   ///< oid of the table that it hangs on; 0: the policy's target
 };
 
 /// A named rule: which rows, when they expire, what happens to them.
@@ -51,13 +56,21 @@ struct Policy {
   Action action = Action::remove;
   std::string set_clause;
 
-  std::string time_column; ///< empty: activity alone decides
+  std::vector<std::string> time_columns; ///< empty: activity or an expression decides
+  TimeMatch time_match = TimeMatch::all;
+  std::string expiry_expression; ///< SQL over target and subject: the instant of expiry
   TimeUnit unit = TimeUnit::none;
   std::string time_zone; ///< empty: the setting retention.naive_time_zone
   std::vector<std::string> never;
   WhenNull when_null = WhenNull::keep;
   std::string expire_after; ///< interval, as text
   std::string condition;
+  std::optional<std::int64_t> keep_latest; ///< the newest so many stay, whatever their age
+  std::vector<std::string> keep_per;       ///< ... of each group of these columns
+  std::optional<std::int64_t> max_rows;    ///< the fuse: more victims stop the run before its first change
+  std::optional<double> max_fraction;      ///< the same, of the target's rows
+  std::uint32_t archive_to = 0;            ///< oid; of action archive
+  std::string archive_name;                ///< the last known name
 
   OnDependents dependents = OnDependents::refuse;
   std::vector<Activity> activities;
@@ -75,6 +88,10 @@ struct Policy {
 
 /// Reads a stored definition. Throws Failure 22023 where a field has a value that it cannot have.
 [[nodiscard]] Policy read_policy(const Fields& fields);
+
+/// The word for what happens to dependents, and its meaning; throws Failure 22023 for another.
+[[nodiscard]] std::string_view dependent_action_name(DependentAction action);
+[[nodiscard]] DependentAction dependent_action(std::string_view word);
 
 /// The name of the action, as users write it.
 [[nodiscard]] std::string_view action_name(Action action);

@@ -9,8 +9,20 @@ constexpr const char* cutoff = "$1";
 
 /// Makes `subject` a name for the target's own row where users' SQL may say it; the planner folds it away.
 std::string own_subject(const Rule& rule, std::string_view alias) {
-  if (!rule.path.empty() || (rule.conditions.empty() && rule.activities.empty())) return "";
+  if (!rule.path.empty() || (rule.conditions.empty() && rule.activities.empty() && rule.expiry_expression.empty())) return "";
   return " CROSS JOIN LATERAL (SELECT " + std::string(alias) + ".*) AS subject";
+}
+
+/// The target joined to the first `steps` tables of its path.
+std::string joined_path(const Rule& rule, std::size_t steps) {
+  std::string from = rule.target.sql() + " AS target";
+  std::string before = "target";
+  for (std::size_t i = 0; i < steps; ++i) {
+    const std::string alias = step_alias(rule, i);
+    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" + rule.path[i].condition(before, alias) + ")";
+    before = alias;
+  }
+  return from;
 }
 
 /// True where some row of `source` keeps the subject alive.
@@ -30,13 +42,30 @@ std::string any_alive(const Rule& rule) {
 /// What makes the subject expired.
 std::vector<std::string> expiry(const Rule& rule) {
   std::vector<std::string> terms;
-  if (rule.time) terms.push_back(expired(subject_alias(rule), *rule.time, cutoff));
+  if (!rule.times.empty()) terms.push_back(times_expired(rule));
+  if (!rule.expiry_expression.empty())
+    terms.push_back("((" + rule.expiry_expression + "\n) < $1 AND (" + rule.expiry_expression + "\n) > '-infinity')");
   for (const ActivitySource& source : rule.activities) terms.push_back("NOT " + is_alive(source));
   if (terms.empty())
     throw Failure(sqlstate::not_in_prerequisite_state, "policy on " + rule.target.label() + " has nothing that expires",
                   "It has neither a time column nor an activity.",
                   "Give it a time_column, or an activity with retention.add_activity.");
   return terms;
+}
+
+/// True where the row is not among the newest of its group, of those that satisfy the conditions.
+std::string not_among_latest(const Rule& rule) {
+  std::vector<std::string> group;
+  for (const std::string& column : rule.keep_per) group.push_back("target." + quote_identifier(column));
+  std::string ranked = "SELECT target.tableoid AS o, target.ctid AS c, pg_catalog.row_number() OVER (" +
+                       (group.empty() ? "" : "PARTITION BY " + join(group, ", ") + " ") + "ORDER BY " + deciding_instant(rule) +
+                       " DESC NULLS LAST, target.tableoid, target.ctid DESC) AS n FROM " + rule.target.sql() + " AS target" +
+                       own_subject(rule, "target");
+  std::vector<std::string> terms;
+  for (const std::string& condition : rule.conditions) terms.push_back("(" + condition + "\n)");
+  if (!terms.empty()) ranked += " WHERE " + join(terms, " AND ");
+  return "NOT EXISTS (SELECT 1 FROM (" + ranked + ") AS latest WHERE latest.n <= " + std::to_string(rule.keep_latest) +
+         " AND latest.o = target.tableoid AND latest.c = target.ctid)";
 }
 
 std::string where(const std::vector<std::string>& terms) { return " WHERE " + join(terms, " AND "); }
@@ -49,25 +78,37 @@ std::string step_alias(const Rule& rule, std::size_t step) {
 
 std::string subject_alias(const Rule& rule) { return rule.path.empty() ? "target" : "subject"; }
 
+std::string deciding_instant(const Rule& rule) {
+  if (!rule.expiry_expression.empty()) return "(" + rule.expiry_expression + "\n)";
+  std::vector<std::string> instants;
+  for (const TimeColumn& time : rule.times) instants.push_back(instant(subject_alias(rule), time));
+  if (instants.empty()) return "NULL::pg_catalog.timestamptz";
+  if (instants.size() == 1) return instants.front();
+  return (rule.match == TimeMatch::all ? "GREATEST(" : "LEAST(") + join(instants, ", ") + ")";
+}
+
+std::string times_expired(const Rule& rule) {
+  std::vector<std::string> terms;
+  for (const TimeColumn& time : rule.times) terms.push_back(expired(subject_alias(rule), time, cutoff));
+  return "(" + join(terms, rule.match == TimeMatch::all ? " AND " : " OR ") + ")";
+}
+
+std::string expression_probe(const Rule& rule) {
+  return "SELECT (" + rule.expiry_expression + "\n) FROM " + joined_path(rule, rule.path.size()) + own_subject(rule, "target");
+}
+
 std::string victims_source(const Rule& rule) {
-  std::string from = rule.target.sql() + " AS target";
-  std::string before = "target";
-  for (std::size_t i = 0; i < rule.path.size(); ++i) {
-    const std::string alias = step_alias(rule, i);
-    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" +
-            rule.path[i].condition(before, alias) + ")";
-    before = alias;
-  }
   std::vector<std::string> terms = expiry(rule);
   for (const std::string& condition : rule.conditions) terms.push_back("(" + condition + "\n)");
-  return " FROM " + from + own_subject(rule, "target") + where(terms);
+  if (rule.keep_latest > 0) terms.push_back(not_among_latest(rule));
+  return " FROM " + joined_path(rule, rule.path.size()) + own_subject(rule, "target") + where(terms);
 }
 
 std::string victims_select(const Rule& rule, bool with_instant) {
   std::string columns = "target.tableoid, target.ctid";
   for (std::size_t i = 0; i < rule.path.size(); ++i)
     columns += ", " + step_alias(rule, i) + ".tableoid, " + step_alias(rule, i) + ".ctid";
-  if (with_instant) columns += ", " + (rule.time ? instant(subject_alias(rule), *rule.time) : "NULL::timestamptz");
+  if (with_instant) columns += ", " + deciding_instant(rule);
   return "SELECT " + columns + victims_source(rule);
 }
 
@@ -86,16 +127,9 @@ std::string chains_select(const Rule& rule) {
 }
 
 std::string subjects_source(const Rule& rule) {
-  std::string inner = rule.target.sql() + " AS target";
-  std::string before = "target";
-  for (std::size_t i = 0; i + 1 < rule.path.size(); ++i) {
-    const std::string alias = step_alias(rule, i);
-    inner += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" +
-             rule.path[i].condition(before, alias) + ")";
-    before = alias;
-  }
-  return " FROM " + rule.subject().sql_only() + " AS subject LEFT JOIN (" + inner + ") ON (" +
-         rule.path.back().condition(before, "subject") + ")";
+  const std::size_t last = rule.path.size() - 1;
+  return " FROM " + rule.subject().sql_only() + " AS subject LEFT JOIN (" + joined_path(rule, last) + ") ON (" +
+         rule.path[last].condition(last == 0 ? "target" : step_alias(rule, last - 1), "subject") + ")";
 }
 
 std::string expired_subjects_count(const Rule& rule) {
@@ -110,31 +144,58 @@ std::string returned_subjects_select(const Rule& rule) {
          own_subject(rule, alias) + " WHERE " + alias + ".ctid = ANY ($2) AND (" + any_alive(rule) + ")";
 }
 
-std::string children_select(const ForeignKey& key) {
-  return "SELECT child.tableoid, child.ctid, parent.tableoid, parent.ctid FROM " + key.child.sql_only() +
-         " AS child JOIN " + key.parent.sql_only() + " AS parent ON (" + key.condition("child", "parent") +
-         ") WHERE parent.ctid = ANY ($1)";
+Bond bond_of(const ForeignKey& key) {
+  return {key.child, key.parent, key.condition("dependent", "target"), key.child_columns, true};
 }
 
+std::string children_select(const Bond& bond) {
+  const std::string child = bond.is_key ? bond.child.sql_only() : bond.child.sql();
+  const std::string parent = bond.is_key ? bond.parent.sql_only() : bond.parent.sql();
+  return "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM " + child +
+         " AS dependent JOIN " + parent + " AS target ON (" + bond.condition + "\n) WHERE target.ctid = ANY ($1)";
+}
+
+namespace {
+
+/// The part of a change that deletes or updates, as a query named `name` over the rows `rows`.
+std::string change_query(const RowChange& change, const std::string& name, const std::string& rows, const std::string& key) {
+  const bool is_update = !change.set_clause.empty();
+  // An update may move a row to another partition, which only the root knows how to do.
+  const bool through_root = is_update && change.root.oid != change.leaf.oid;
+  const std::string table =
+      through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
+  std::string sql = name + " AS (" + (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
+  if (is_update) sql += " SET " + change.set_clause + "\n";
+  sql += " WHERE target.ctid = ANY (" + rows + ")";
+  if (through_root) sql += " AND target.tableoid = " + std::to_string(change.leaf.oid);
+  sql += " RETURNING ";
+  if (change.archive.oid != 0) return sql + "target.*)";
+  return sql + (key.empty() ? "1" : "target." + quote_identifier(key) + "::pg_catalog.text AS key") + ")";
+}
+
+/// The part that puts what `from` deleted into the archive.
+std::string archive_query(const RowChange& change, const std::string& name, const std::string& from) {
+  std::string columns;
+  for (const std::string& column : change.archived_columns) columns += quote_identifier(column) + ", ";
+  return name + " AS (INSERT INTO " + change.archive.sql() + " (" + columns + "retention_run_id, archived_at) SELECT " +
+         columns + std::to_string(change.run_id) + ", pg_catalog.now() FROM " + from + " RETURNING 1)";
+}
+
+} // namespace
+
 std::string change_statement(const std::vector<RowChange>& changes, const std::string& key) {
-  std::string ctes, counts;
+  std::vector<std::string> queries, counts, archived;
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    const RowChange& change = changes[i];
-    const std::string name = "c" + std::to_string(i + 1), rows = "$" + std::to_string(i + 1);
-    // An update may move a row to another partition, which only the root knows how to do.
-    const bool through_root = change.is_update && change.root.oid != change.leaf.oid;
-    const std::string table =
-        through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
-    ctes += i == 0 ? "WITH " : ", ";
-    ctes += name + " AS (" + (change.is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
-    if (change.is_update) ctes += " SET " + change.set_clause + "\n";
-    ctes += " WHERE target.ctid = ANY (" + rows + ")";
-    if (through_root) ctes += " AND target.tableoid = " + std::to_string(change.leaf.oid);
-    ctes += " RETURNING " + (i == 0 && !key.empty() ? "target." + quote_identifier(key) + "::text AS key" : "1") + ")";
-    counts += (i == 0 ? "" : ", ") + std::string("(SELECT pg_catalog.count(*) FROM ") + name + ")";
+    const std::string number = std::to_string(i + 1), changed = "c" + number, archive = "a" + number;
+    queries.push_back(change_query(changes[i], changed, "$" + number, i == 0 ? key : ""));
+    counts.push_back("(SELECT pg_catalog.count(*) FROM " + changed + ")");
+    if (changes[i].archive.oid == 0) continue;
+    queries.push_back(archive_query(changes[i], archive, changed));
+    archived.push_back("(SELECT pg_catalog.count(*) FROM " + archive + ")");
   }
-  if (!key.empty()) counts += ", ARRAY(SELECT key FROM c1 LIMIT 1000)";
-  return ctes + " SELECT " + counts;
+  counts.insert(counts.end(), archived.begin(), archived.end());
+  if (!key.empty()) counts.push_back("ARRAY(SELECT key FROM c1 LIMIT 1000)");
+  return "WITH " + join(queries, ", ") + " SELECT " + join(counts, ", ");
 }
 
 } // namespace pg_retention::core

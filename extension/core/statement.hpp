@@ -20,10 +20,14 @@ struct ActivitySource {
 struct Rule {
   Relation target;
   Path path; ///< from target to subject; empty: the target is the subject
-  std::optional<TimeColumn> time;
+  std::vector<TimeColumn> times; ///< of the subject
+  TimeMatch match = TimeMatch::all;
+  std::string expiry_expression; ///< SQL of type timestamptz over target and subject
   std::vector<ActivitySource> activities;
   std::vector<std::string> conditions;
   std::string set_clause; ///< of action 'update'
+  std::int64_t keep_latest = 0;
+  std::vector<std::string> keep_per;
 
   [[nodiscard]] const Relation& subject() const { return path.empty() ? target : path.back().parent; }
 };
@@ -36,6 +40,16 @@ struct Rule {
 /// of each step up to the subject, then the column of the first step that the target refers to. Only for rules with a
 /// path whose first key has one column, and without conditions.
 [[nodiscard]] std::string chains_select(const Rule& rule);
+
+/// SELECT of the expiry expression alone, over target and subject: to learn its type.
+[[nodiscard]] std::string expression_probe(const Rule& rule);
+
+/// SQL for the instant that decides: the latest of the times, the earliest where one suffices, or the expression.
+/// `NULL::timestamptz` where activity alone decides.
+[[nodiscard]] std::string deciding_instant(const Rule& rule);
+
+/// SQL that is true where the rule's times are expired; $1 is the cutoff. Only for rules with times.
+[[nodiscard]] std::string times_expired(const Rule& rule);
 
 /// FROM and WHERE of the same, for lists: aliases target, step_1, ..., subject.
 [[nodiscard]] std::string victims_source(const Rule& rule);
@@ -54,18 +68,31 @@ struct Rule {
 /// cutoff. Only for rules with activities.
 [[nodiscard]] std::string returned_subjects_select(const Rule& rule);
 
-/// SELECT of the rows that refer by `key` to the rows $1 (tid[]): tableoid, ctid of child and of parent.
-[[nodiscard]] std::string children_select(const ForeignKey& key);
-
-/// The statement that removes `remove` and updates `update` rows at once, so that keys between them, self-references
-/// and cycles are checked when all are gone. See RowChange.
-struct RowChange {
-  Relation leaf, root; ///< the table the rows lie in, and the one the policy names
-  bool is_update = false;
-  std::string set_clause; ///< of an update
+/// How rows of one table hang on rows of another.
+struct Bond {
+  Relation child, parent;
+  std::string condition;              ///< SQL over the aliases dependent and target
+  std::vector<std::string> columns;   ///< of a foreign key: the referring columns
+  bool is_key = false;                ///< of a foreign key: plain tables without their inheritance children
 };
 
-/// Changes row sets $1, $2, ... (tid[] each, one per change) in one statement and returns one row of counts, in order.
+/// A foreign key as a bond.
+[[nodiscard]] Bond bond_of(const ForeignKey& key);
+
+/// SELECT of the rows that hang by `bond` on the rows $1 (tid[]): tableoid, ctid of child and of parent.
+[[nodiscard]] std::string children_select(const Bond& bond);
+
+/// Rows of one leaf table, and what shall happen to them.
+struct RowChange {
+  Relation leaf, root;    ///< the table the rows lie in, and the one the policy names
+  std::string set_clause; ///< of an update; empty: they are deleted
+  Relation archive;       ///< where deleted rows are put; oid 0: nowhere
+  std::vector<std::string> archived_columns;
+  std::int64_t run_id = 0; ///< written to the archive
+};
+
+/// Changes the row sets $1, $2, ... (tid[] each, one per change) at once, so that keys between them, self-references and
+/// cycles are checked when all is done. Returns one row: a count for each change, then one for each archive, in order.
 /// With `key` (a column of the first change's table), a last column has up to 1,000 keys of changed rows as text[].
 [[nodiscard]] std::string change_statement(const std::vector<RowChange>& changes, const std::string& key = {});
 

@@ -80,7 +80,7 @@ std::string role_name(Oid role) {
 void require(Oid role, Oid relation, AclMode mode, const std::string& label) {
   const bool allowed = server([&] { return pg_class_aclcheck(relation, role, mode) == ACLCHECK_OK; });
   if (allowed) return;
-  const char* what = mode == ACL_DELETE ? "delete from" : mode == ACL_UPDATE ? "update" : "read";
+  const char* what = mode == ACL_DELETE ? "delete from" : mode == ACL_UPDATE ? "update" : mode == ACL_INSERT ? "insert into" : "read";
   throw Failure(core::sqlstate::insufficient_privilege, no_right(what, label),
                 "A policy runs with the rights of its owner, " + core::quote(role_name(role)) + ".",
                 "Grant the right to that role, or make the policy as a role that has it.");

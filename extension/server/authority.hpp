@@ -30,7 +30,7 @@ void give_back(const Authority& before);
 [[nodiscard]] std::string role_name(Oid role);
 
 /// Throws Failure 42501 unless `role` may change `relation`'s rows in the given way (ACL_DELETE, ACL_UPDATE,
-/// ACL_SELECT) and, for `lock`, lock them.
+/// ACL_INSERT, ACL_SELECT) and, for `lock`, lock them.
 void require(Oid role, Oid relation, AclMode mode, const std::string& label);
 void require_row_lock(Oid role, Oid relation, const std::string& label);
 

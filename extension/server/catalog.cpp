@@ -139,6 +139,22 @@ ColumnType require_column(const core::Relation& relation, std::string_view name)
                 "column " + core::quote(name) + " of " + relation.label() + " does not exist");
 }
 
+bool is_nullable(const core::Relation& relation, const std::string& column) {
+  return boundary::single("SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+                          "WHERE a.attrelid = $1 AND a.attname = $2::pg_catalog.name AND NOT a.attnotnull AND NOT t.typnotnull",
+                          {Arg::oid(relation.oid), Arg::of(column)})
+      .has_value();
+}
+
+std::vector<DataColumn> data_columns(Oid relation) {
+  std::vector<DataColumn> columns;
+  for (const Row& row : boundary::query("SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
+                                        "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+                                        {Arg::oid(relation)}))
+    columns.push_back({*row[0], *row[1]});
+  return columns;
+}
+
 core::TimeColumn time_column(const core::Relation& relation, const std::string& column, core::TimeUnit unit,
                              const std::string& zone) {
   core::TimeColumn time;
@@ -188,6 +204,11 @@ bool is_partition_of(Oid leaf, Oid root) {
   return boundary::single("SELECT 1 FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid = $2",
                           {Arg::oid(leaf), Arg::oid(root)}, boundary::View::as_pushed)
       .has_value();
+}
+
+core::Relation root_of(const core::Relation& relation) {
+  const auto root = boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
+  return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;
 }
 
 Oid owner(Oid relation) {

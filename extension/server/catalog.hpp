@@ -35,6 +35,15 @@ struct ColumnType {
 /// The same, and Failure 42703 where there is no such column.
 [[nodiscard]] ColumnType require_column(const core::Relation& relation, std::string_view name);
 
+/// Whether a column may be NULL.
+[[nodiscard]] bool is_nullable(const core::Relation& relation, const std::string& column);
+
+/// Columns that hold data of their own, in order, with their types: generated ones are left out.
+struct DataColumn {
+  std::string name, type;
+};
+[[nodiscard]] std::vector<DataColumn> data_columns(Oid relation);
+
 /// A time column as its table has it.
 [[nodiscard]] core::TimeColumn time_column(const core::Relation& relation, const std::string& column,
                                            core::TimeUnit unit, const std::string& zone);
@@ -47,6 +56,9 @@ struct ColumnType {
 
 /// Whether `leaf` is a partition of `root`, at any depth.
 [[nodiscard]] bool is_partition_of(Oid leaf, Oid root);
+
+/// The partitioned table at the top, for a partition; the table itself for any other.
+[[nodiscard]] core::Relation root_of(const core::Relation& relation);
 
 [[nodiscard]] Oid owner(Oid relation);
 

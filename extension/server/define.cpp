@@ -6,6 +6,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/erase.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/store.hpp"
@@ -13,6 +14,9 @@
 extern "C" {
 #include "pgtime.h"
 }
+
+#include <iterator>
+#include <utility>
 
 namespace pg_retention::server::define {
 namespace {
@@ -35,31 +39,72 @@ void check_texts(const core::Policy& policy) {
     throw Failure(core::sqlstate::invalid_parameter_value, "time zone " + core::quote_literal(zone) + " is not known",
                   "", "See pg_timezone_names.");
   if (!policy.condition.empty()) boundary::require_expression(policy.condition, "condition");
+  if (!policy.expiry_expression.empty()) boundary::require_expression(policy.expiry_expression, "expiry_expression");
   if (!policy.set_clause.empty()) boundary::require_assignments(policy.set_clause, "set_clause");
   for (const core::Activity& activity : policy.activities) {
     boundary::require_expression(activity.join_condition, "join_condition");
     if (!activity.condition.empty()) boundary::require_expression(activity.condition, "condition of an activity");
   }
+  for (const core::Dependent& dependent : policy.declared)
+    if (!dependent.join_condition.empty()) boundary::require_expression(dependent.join_condition, "join_condition");
   // Zero means that the column holds the instant of expiry itself.
-  (void)cutoff_before_now(policy.expire_after, zone, !policy.time_column.empty());
+  (void)cutoff_before_now(policy.expire_after, zone, !policy.time_columns.empty() || !policy.expiry_expression.empty());
 }
 
-/// Everything that can be known before the first run. Reads only.
+/// The statements of a resolved policy must be sound.
+void check_statements(const Resolved& resolved) {
+  const core::Rule& rule = resolved.rule;
+  const bool has_expiry = !rule.times.empty() || !rule.activities.empty() || !rule.expiry_expression.empty();
+  // A policy may wait for its first activity; until then it does not run.
+  if (has_expiry) boundary::prepare(core::victims_select(rule), {TIMESTAMPTZOID});
+  core::RowChange change;
+  change.leaf = change.root = rule.target;
+  change.set_clause = rule.set_clause;
+  boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
+  for (const Edge& edge : resolved.edges) {
+    boundary::prepare(core::children_select(edge.bond), {TIDARRAYOID});
+    if (rule.set_clause.empty() || edge.action != EdgeAction::remove) continue;
+    change.leaf = change.root = edge.bond.child;
+    boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
+  }
+}
+
+/// Everything that can be known before the first run. Changes nothing.
 void check(const core::Policy& policy) {
   check_texts(policy);
   const Authority before = act_as(policy.owner, zone_of(policy));
   const Resolved resolved = resolve(policy);
-  boundary::prepare(core::victims_select(resolved.rule), {TIMESTAMPTZOID});
-  const core::RowChange change{resolved.rule.target, resolved.rule.target, policy.action == core::Action::update,
-                               policy.set_clause};
-  boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
+  check_statements(resolved);
   require_rights(resolved);
   give_back(before);
 }
 
-void require_owner(const core::Policy& policy) {
-  require_membership(policy.owner, "policy " + quote(policy.name));
+/// Makes an archive where there is none: like its table, and two columns more.
+void make_archive(const core::Relation& archive, const core::Relation& table) {
+  if (archive.oid != InvalidOid) return;
+  boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
+                    ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
 }
+
+/// Makes the archives of the target and of every table that goes with it, as the policy's owner.
+void make_archives(Definition& definition) {
+  core::Policy policy = definition.policy();
+  if (policy.action != core::Action::archive) return;
+  const Authority before = act_as(policy.owner, zone_of(policy));
+  Resolved resolved = resolve(policy);
+  if (resolved.archive.oid == InvalidOid) {
+    const core::Relation& target = resolved.rule.target;
+    make_archive(archive_of(target, target), target);
+    resolved.archive = archive_of(target, target);
+    definition.fields["archive_to"] = std::to_string(resolved.archive.oid);
+    definition.fields["archive_name"] = resolved.archive.label();
+  }
+  for (const Edge& edge : resolved.edges)
+    if (edge.action == EdgeAction::remove) make_archive(archive_of(resolved.archive, edge.bond.child), edge.bond.child);
+  give_back(before);
+}
+
+void require_owner(const core::Policy& policy) { require_membership(policy.owner, "policy " + quote(policy.name)); }
 
 core::Policy stored(const std::string& name) {
   auto policy = store::load(name);
@@ -67,35 +112,136 @@ core::Policy stored(const std::string& name) {
   return *policy;
 }
 
+/// The present name of a table, kept beside its oid for the day when it is gone.
+void note_name(core::Fields& fields, const char* oid_field, const char* name_field) {
+  const auto found = fields.find(oid_field);
+  if (found == fields.end() || !found->second) return;
+  const auto relation = catalog::find(static_cast<Oid>(std::stoul(*found->second)));
+  if (relation) fields[name_field] = relation->label();
+}
+
+void note_names(core::Fields& fields) {
+  note_name(fields, "target", "target_name");
+  note_name(fields, "subject", "subject_name");
+  note_name(fields, "archive_to", "archive_name");
+}
+
+/// What stands where nothing is said.
+const core::Fields& defaults() {
+  static const core::Fields fields{{"subject", std::nullopt},        {"subject_name", std::nullopt}, {"path", std::nullopt},
+                                   {"time_columns", std::nullopt},   {"time_match", "all"},          {"time_unit", std::nullopt},
+                                   {"never", std::nullopt},          {"when_null", "keep"},          {"expiry_expression", std::nullopt},
+                                   {"condition", std::nullopt},      {"set_clause", std::nullopt},   {"action", "delete"},
+                                   {"keep_latest", std::nullopt},    {"keep_per", std::nullopt},     {"max_rows", std::nullopt},
+                                   {"max_fraction", std::nullopt},   {"dependents", "refuse"},       {"run_order", "0"},
+                                   {"archive_to", std::nullopt},     {"archive_name", std::nullopt}};
+  return fields;
+}
+
+/// `time_column` is `time_columns` of one.
+void one_column_is_many(core::Fields& fields) {
+  const auto one = fields.find("time_column");
+  if (one == fields.end()) return;
+  if (one->second && fields["time_columns"])
+    throw Failure(core::sqlstate::invalid_parameter_value, "time_column and time_columns exclude each other", "", "Give one of the two.");
+  if (one->second) fields["time_columns"] = core::array_text({*one->second});
+  fields.erase("time_column");
+}
+
 } // namespace
+
+core::Policy Definition::policy() const {
+  core::Policy policy = core::read_policy(fields);
+  policy.activities = activities;
+  policy.declared = dependents;
+  return policy;
+}
+
+void add(Definition definition, bool if_not_exists) {
+  core::Fields& fields = definition.fields;
+  const std::string name = fields["name"].value_or("");
+  if (if_not_exists && store::load(name)) {
+    boundary::notice("policy " + quote(name) + " already exists, skipping");
+    return;
+  }
+  one_column_is_many(fields);
+  if (!fields["target"]) throw Failure(core::sqlstate::null_value_not_allowed, "target must not be null");
+  const Oid target = static_cast<Oid>(std::stoul(*fields["target"]));
+  (void)catalog::relation(target, *fields["target"]);
+  if (!fields["expire_after"]) {
+    if (!fields["expiry_expression"])
+      throw Failure(core::sqlstate::null_value_not_allowed, "expire_after must not be null", "",
+                    "For example '90 days'; '0' where the column holds the instant of expiry itself.");
+    fields["expire_after"] = "0";
+  }
+  if (!fields["time_zone"]) fields["time_zone"] = zone_of({});
+  fields["owner"] = std::to_string(owner_for(target));
+  note_names(fields);
+  check(definition.policy());
+  make_archives(definition);
+  for (auto field = fields.begin(); field != fields.end();) field = field->second ? std::next(field) : fields.erase(field);
+  store::insert(fields, definition.activities, definition.dependents);
+}
 
 void adopt_preset(const std::string& name, const presets::Names& names, bool if_not_exists) {
   if (if_not_exists && store::load(name)) {
     boundary::notice("policy " + quote(name) + " already exists, skipping");
     return;
   }
-  core::Policy policy = presets::build(name, names);
-  policy.owner = owner_for(policy.target);
-  check(policy);
-  core::Fields fields = presets::fields_of(policy);
-  fields["owner"] = std::to_string(policy.owner);
-  store::insert(fields, policy.activities, policy.declared);
+  const core::Policy policy = presets::build(name, names);
+  add({presets::fields_of(policy), policy.activities, policy.declared}, false);
 }
 
-void alter_policy(const std::string& name, const core::Fields& changes) {
+Definition stored_or_adopted(const std::string& name) {
   if (!store::load(name) && presets::is_preset(name)) adopt_preset(name, {}, false);
-  const core::Policy before = stored(name);
-  require_owner(before);
-  if (changes.empty())
+  const core::Policy policy = stored(name);
+  return {*store::load_fields(name), policy.activities, policy.declared};
+}
+
+void replace(Definition definition, const std::string& change) {
+  const std::string name = definition.fields["name"].value_or("");
+  require_owner(stored(name));
+  note_names(definition.fields);
+  check(definition.policy());
+  make_archives(definition);
+  for (const char* fixed : {"id", "version", "name", "owner"}) definition.fields.erase(fixed);
+  store::replace_children(name, definition.activities, definition.dependents);
+  store::update(name, definition.fields, change);
+}
+
+void alter_policy(const std::string& name, const core::Fields& changes, const std::vector<std::string>& reset) {
+  Definition definition = stored_or_adopted(name);
+  if (changes.empty() && reset.empty())
     throw Failure(core::sqlstate::invalid_parameter_value, "nothing to change in policy " + quote(name), "",
                   "Name what shall change, for example expire_after => '60 days'.");
-  core::Fields fields = *store::load_fields(name);
-  for (const auto& [field, value] : changes) fields[field] = value;
-  core::Policy policy = core::read_policy(fields);
-  policy.activities = before.activities;
-  policy.declared = before.declared;
-  check(policy);
-  store::update(name, changes, "altered");
+  if (changes.count("time_column") != 0) definition.fields["time_columns"] = std::nullopt;
+  for (const std::string& field : reset) {
+    const std::string stored_as = field == "time_column" ? "time_columns" : field;
+    const auto found = defaults().find(stored_as);
+    if (found == defaults().end())
+      throw Failure(core::sqlstate::invalid_parameter_value, "field " + quote(field) + " cannot be reset");
+    definition.fields[stored_as] = found->second;
+  }
+  for (const auto& [field, value] : changes) definition.fields[field] = value;
+  one_column_is_many(definition.fields);
+  replace(std::move(definition), "altered");
+}
+
+void add_activity(const std::string& name, core::Activity activity) {
+  Definition definition = stored_or_adopted(name);
+  activity.relation_name = catalog::relation(activity.relation, std::to_string(activity.relation)).label();
+  definition.activities.push_back(std::move(activity));
+  replace(std::move(definition), "activity added");
+}
+
+void add_dependent(const std::string& name, core::Dependent dependent) {
+  Definition definition = stored_or_adopted(name);
+  dependent.relation_name = catalog::relation(dependent.relation, std::to_string(dependent.relation)).label();
+  for (const core::Dependent& known : definition.dependents)
+    if (known.relation == dependent.relation && known.join_condition == dependent.join_condition)
+      throw Failure(core::sqlstate::duplicate_object, "policy " + quote(name) + " already has the dependent " + dependent.relation_name);
+  definition.dependents.push_back(std::move(dependent));
+  replace(std::move(definition), "dependent added");
 }
 
 void remove_policy(const std::string& name, bool if_exists) {
@@ -108,8 +254,7 @@ void remove_policy(const std::string& name, bool if_exists) {
 }
 
 void pause_policy(const std::string& name) {
-  if (!store::load(name) && presets::is_preset(name)) adopt_preset(name, {}, false);
-  require_owner(stored(name));
+  require_owner(stored_or_adopted(name).policy());
   store::pause(name);
 }
 

@@ -6,7 +6,10 @@
 
 extern "C" {
 #include "catalog/pg_am.h"
+#include "mb/pg_wchar.h"
 }
+
+#include <algorithm>
 
 namespace pg_retention::server {
 namespace {
@@ -65,10 +68,33 @@ boundary::Row change(const std::vector<core::RowChange>& changes, const std::vec
   return boundary::query(core::change_statement(changes, key), rows).at(0);
 }
 
-core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf) {
+/// Where rows of a leaf are archived, all its columns accounted for.
+void archive_to(core::RowChange& change, const core::Relation& archive, std::int64_t run_id) {
+  if (archive.oid == InvalidOid)
+    throw core::Failure(core::sqlstate::undefined_table, "archive " + archive.label() + " does not exist",
+                        "Rows of " + change.leaf.label() + " go with the policy's victims and would be lost.",
+                        "CREATE TABLE " + archive.sql() + " (LIKE " + change.leaf.sql() +
+                            ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL);");
+  change.archive = archive;
+  change.run_id = run_id;
+  for (const catalog::DataColumn& column : catalog::data_columns(change.leaf.oid)) {
+    if (!catalog::column(archive, column.name))
+      throw core::Failure(core::sqlstate::undefined_column,
+                          "archive " + archive.label() + " has no column " + core::quote(column.name),
+                          change.leaf.label() + " has gained it since the archive was made.",
+                          "ALTER TABLE " + archive.sql() + " ADD COLUMN " + core::quote(column.name) + " " + column.type + ";");
+    change.archived_columns.push_back(column.name);
+  }
+}
+
+core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf, std::int64_t run_id) {
   const core::Rule& rule = resolved.rule;
-  return {catalog::relation(leaves.oid(leaf), rule.target.label()), rule.target, !rule.set_clause.empty(),
-          rule.set_clause};
+  core::RowChange change;
+  change.leaf = catalog::relation(leaves.oid(leaf), rule.target.label());
+  change.root = rule.target;
+  change.set_clause = rule.set_clause;
+  if (resolved.archive.oid != InvalidOid) archive_to(change, resolved.archive, run_id);
+  return change;
 }
 
 /// A trigger or rule that keeps a row back would leave a family torn.
@@ -82,7 +108,7 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
 
 std::string why_not_direct(const Resolved& resolved, const Selection& selection) {
   if (!settings::direct()) return "the setting retention.direct is off";
-  if (!resolved.rule.set_clause.empty()) return "its action is not delete";
+  if (!resolved.rule.set_clause.empty() || resolved.archive.oid != InvalidOid) return "its action is not delete";
   if (!resolved.edges.empty()) return "foreign keys refer to the target";
   std::vector<Oid> tables{resolved.rule.target.oid};
   for (const Victim& victim : selection.victims) {
@@ -110,7 +136,7 @@ Erased erase_direct(Selection& selection) {
   return out;
 }
 
-Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key) {
+Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key, std::int64_t run_id) {
   constexpr std::size_t chunk = 50000;
   Erased out;
   std::vector<Victim>& victims = selection.victims;
@@ -122,8 +148,10 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
       if (victims[last].fate == Fate::goes) rows.push_back(victims[last].key);
     first = last;
     if (rows.empty()) continue;
-    const boundary::Row counts = change({change_of(resolved, selection.leaves, leaf)}, {tid_array(rows)}, key);
+    const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
+    const boundary::Row counts = change({what}, {tid_array(rows)}, key);
     const std::uint64_t changed = std::stoull(*counts[0]);
+    if (what.archive.oid != InvalidOid && *counts[1] != *counts[0]) torn(what.archive);
     out.affected += changed;
     out.kept_back += rows.size() - changed;
     if (key.empty() || !counts[1]) continue;
@@ -133,7 +161,50 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
   return out;
 }
 
-Erased erase_families(const FamilyTree& tree, const Selection& selection) {
+namespace {
+
+/// A dependent's or victim's rows of one leaf, as a change.
+core::RowChange family_change(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf, std::int64_t run_id) {
+  core::RowChange change;
+  change.leaf = change.root = catalog::relation(leaves.oid(leaf), "of a dependent");
+  change.set_clause = resolved.rule.set_clause;
+  if (resolved.archive.oid == InvalidOid) return change;
+  const core::Relation root = catalog::root_of(change.leaf);
+  archive_to(change, root.oid == resolved.rule.target.oid ? resolved.archive : archive_of(resolved.archive, root), run_id);
+  return change;
+}
+
+/// Emptied rows by leaf and by the edges they hang on: a row may hang on several, and is updated once.
+std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>> emptied_rows(const Resolved& resolved,
+                                                                                                 const FamilyTree& tree) {
+  std::map<RowKey, std::vector<std::uint16_t>> edges;
+  for (const FamilyTree::Emptied& e : tree.emptied)
+    if (resolved.edges[e.edge].action == EdgeAction::set_null && tree.stands(e)) edges[e.child].push_back(e.edge);
+  std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>> rows;
+  for (auto& [row, hangs_on] : edges) {
+    std::sort(hangs_on.begin(), hangs_on.end());
+    rows[{core::leaf_of(row), hangs_on}].push_back(row);
+  }
+  return rows;
+}
+
+core::RowChange emptying(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
+                         const std::vector<std::uint16_t>& edges) {
+  core::RowChange change;
+  change.leaf = change.root = catalog::relation(leaves.oid(leaf), "of a dependent");
+  std::vector<std::string> columns;
+  for (const std::uint16_t edge : edges)
+    for (const std::string& column : resolved.edges[edge].bond.columns) {
+      const std::string assignment = core::quote(column) + " = NULL";
+      if (std::find(columns.begin(), columns.end(), assignment) == columns.end()) columns.push_back(assignment);
+    }
+  change.set_clause = core::join(columns, ", ");
+  return change;
+}
+
+} // namespace
+
+Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection, std::int64_t run_id) {
   std::map<std::uint16_t, std::vector<RowKey>> by_leaf;
   Erased out;
   for (std::uint32_t row = 0; row < tree.family.size(); ++row) {
@@ -141,32 +212,54 @@ Erased erase_families(const FamilyTree& tree, const Selection& selection) {
     by_leaf[core::leaf_of(tree.family.key(row))].push_back(tree.family.key(row));
     if (row < tree.victims) ++out.affected;
   }
-  out.dependents = count_dependents(tree);
+  out.dependents = count_dependents(resolved, tree);
   std::vector<core::RowChange> changes;
   std::vector<Arg> rows;
-  for (const auto& [leaf, keys] : by_leaf) {
-    const core::Relation relation = catalog::relation(selection.leaves.oid(leaf), "of a dependent");
-    changes.push_back({relation, relation, false, {}});
+  std::vector<std::size_t> expected;
+  const auto add = [&](core::RowChange change, const std::vector<RowKey>& keys) {
+    changes.push_back(std::move(change));
     rows.push_back(tid_array(keys));
-  }
+    expected.push_back(keys.size());
+  };
+  for (const auto& [leaf, keys] : by_leaf) add(family_change(resolved, selection.leaves, leaf, run_id), keys);
+  for (const auto& [where, keys] : emptied_rows(resolved, tree))
+    add(emptying(resolved, selection.leaves, where.first, where.second), keys);
   if (changes.empty()) return out;
+  for (std::size_t i = 0, n = changes.size(); i < n; ++i)
+    if (changes[i].archive.oid != InvalidOid) expected.push_back(expected[i]);
   const boundary::Row counts = change(changes, rows);
-  std::size_t at = 0;
-  for (const auto& [leaf, keys] : by_leaf) {
-    if (std::stoull(*counts[at]) != keys.size()) torn(changes[at].leaf);
-    ++at;
-  }
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    if (std::stoull(*counts[i]) != expected[i]) torn(i < changes.size() ? changes[i].leaf : resolved.archive);
   return out;
 }
 
-std::map<std::string, std::uint64_t> count_dependents(const FamilyTree& tree) {
+std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, const FamilyTree& tree) {
   std::map<std::string, std::uint64_t> counts;
-  for (const std::string& label : tree.labels) counts[label] = 0;
+  for (const Edge& edge : resolved.edges)
+    if (edge.action != EdgeAction::refuse) counts[edge.label] = 0;
   for (std::uint32_t row = tree.victims; row < tree.family.size(); ++row)
     if (tree.family.goes(row)) ++counts[tree.labels[tree.label_of[row]]];
-  for (const auto& [parent, label] : tree.cleared)
-    if (tree.family.goes(parent)) ++counts[tree.labels[label]];
+  for (const FamilyTree::Emptied& e : tree.emptied)
+    if (tree.stands(e)) ++counts[resolved.edges[e.edge].label];
   return counts;
+}
+
+core::Relation archive_of(const core::Relation& target_archive, const core::Relation& table) {
+  constexpr std::size_t longest = 63;
+  const std::string suffix = "_archive";
+  std::string name = table.name;
+  if (name.size() + suffix.size() > longest) {
+    const int kept = server([&] {
+      return pg_mbcliplen(name.c_str(), static_cast<int>(name.size()), static_cast<int>(longest - suffix.size()));
+    });
+    name.resize(static_cast<std::size_t>(kept));
+  }
+  core::Relation archive{InvalidOid, target_archive.schema, name + suffix, 'r'};
+  archive.oid = server([&] {
+    const Oid schema = get_namespace_oid(archive.schema.c_str(), true);
+    return OidIsValid(schema) ? get_relname_relid(archive.name.c_str(), schema) : InvalidOid;
+  });
+  return archive;
 }
 
 } // namespace pg_retention::server

@@ -25,13 +25,19 @@ struct Erased {
 [[nodiscard]] Erased erase_direct(Selection& selection);
 
 /// Removes or updates the victims, locked before, with SQL; with `key`, keeps keys of changed rows.
-[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key);
+[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key,
+                                  std::int64_t run_id);
 
-/// Removes the victims together with everything that goes with them; both locked before. One statement: keys between
-/// them are checked when all are gone.
-[[nodiscard]] Erased erase_families(const FamilyTree& tree, const Selection& selection);
+/// Removes (or updates) the victims together with everything that goes with them; both locked before. One statement:
+/// keys between them are checked when all are gone.
+[[nodiscard]] Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection,
+                                    std::int64_t run_id);
 
 /// Counts of what goes with the victims, by label; what the schema clears included.
-[[nodiscard]] std::map<std::string, std::uint64_t> count_dependents(const FamilyTree& tree);
+[[nodiscard]] std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, const FamilyTree& tree);
+
+/// The name of the archive of a dependent's table: in the schema of the target's archive, the table's own name and
+/// `_archive`, within 63 bytes.
+[[nodiscard]] core::Relation archive_of(const core::Relation& target_archive, const core::Relation& table);
 
 } // namespace pg_retention::server

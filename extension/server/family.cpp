@@ -28,7 +28,7 @@ public:
     tree_.label_of.assign(tree_.victims, 0);
     for (std::uint32_t done = 0; done < tree_.family.size();) {
       const std::uint32_t until = tree_.family.size();
-      for (const Edge& edge : resolved_.edges) follow(edge, done, until);
+      for (std::size_t edge = 0; edge < resolved_.edges.size(); ++edge) follow(edge, done, until);
       done = until;
     }
     settle_refusals();
@@ -47,8 +47,8 @@ private:
   /// Whether a leaf is the edge's parent table, or one of its partitions.
   bool is_parent_leaf(const Edge& edge, std::uint16_t leaf) const {
     const Oid oid = selection_.leaves.oid(leaf);
-    if (oid == edge.key.parent.oid) return true;
-    return edge.key.parent.kind == 'p' && catalog::is_partition_of(oid, edge.key.parent.oid);
+    if (oid == edge.bond.parent.oid) return true;
+    return edge.bond.parent.kind == 'p' && catalog::is_partition_of(oid, edge.bond.parent.oid);
   }
 
   Parents parents_of(const Edge& edge, std::uint32_t first, std::uint32_t last) const {
@@ -68,8 +68,9 @@ private:
     return number;
   }
 
-  /// Takes in the rows that refer by `edge` to the rows [first, last) of the family.
-  void follow(const Edge& edge, std::uint32_t first, std::uint32_t last) {
+  /// Takes in the rows that hang by an edge on the rows [first, last) of the family.
+  void follow(std::size_t index, std::uint32_t first, std::uint32_t last) {
+    const Edge& edge = resolved_.edges[index];
     const Parents parents = parents_of(edge, first, last);
     if (parents.empty()) return;
     std::vector<RowKey> rows;
@@ -77,7 +78,7 @@ private:
     std::sort(rows.begin(), rows.end());
 
     push_latest_snapshot();
-    std::vector<Reference> references = select_children(edge.key, rows, selection_.leaves);
+    std::vector<Reference> references = select_children(edge.bond, rows, selection_.leaves);
     // The statement knows places only: a place of another leaf may have come along.
     const auto strays = std::remove_if(references.begin(), references.end(),
                                        [&](const Reference& r) { return parents.count(r.parent) == 0; });
@@ -88,20 +89,21 @@ private:
       for (const Reference& reference : references)
         refusals_.emplace_back(parents.at(reference.parent), reference.child);
     else
-      take_in(edge, references, parents);
+      take_in(index, references, parents);
     pop_snapshot();
   }
 
-  void take_in(const Edge& edge, const std::vector<Reference>& references, const Parents& parents) {
+  void take_in(std::size_t index, const std::vector<Reference>& references, const Parents& parents) {
+    const Edge& edge = resolved_.edges[index];
     std::vector<RowKey> children;
     for (const Reference& reference : references) children.push_back(reference.child);
     std::vector<Fate> fates(children.size(), Fate::goes);
     if (and_lock_) fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
-    const std::uint16_t label = label_number(edge.label);
+    const std::uint16_t label = edge.action == EdgeAction::remove ? label_number(edge.label) : std::uint16_t{0};
     for (std::size_t i = 0; i < references.size(); ++i) {
       const std::uint32_t parent = parents.at(references[i].parent);
-      if (edge.action == EdgeAction::clear) {
-        tree_.cleared.emplace_back(parent, label);
+      if (edge.action != EdgeAction::remove) {
+        tree_.emptied.push_back({parent, children[i], static_cast<std::uint16_t>(index)});
         if (fates[i] != Fate::goes) tree_.family.keep(parent, fates[i]);
         continue;
       }

@@ -17,7 +17,19 @@ struct FamilyTree {
   std::uint32_t victims = 0;
   std::vector<std::string> labels;     ///< of edges
   std::vector<std::uint16_t> label_of; ///< by row of the family; victims have none
-  std::vector<std::pair<std::uint32_t, std::uint16_t>> cleared; ///< rows whose columns the schema empties: of whom, label
+  /// A row that stays while what it refers to goes: its columns are emptied, by us or by the schema.
+  struct Emptied {
+    std::uint32_t parent; ///< row of the family
+    core::RowKey child;
+    std::uint16_t edge; ///< index into Resolved::edges
+  };
+  std::vector<Emptied> emptied;
+
+  /// Whether an emptied row counts: what it refers to goes, and it does not.
+  [[nodiscard]] bool stands(const Emptied& e) const {
+    const auto self = family.find(e.child);
+    return family.goes(e.parent) && !(self && family.goes(*self));
+  }
 };
 
 /// Follows the edges from the victims that go, until nothing new comes. With `and_lock`, dependents are locked where

@@ -105,7 +105,7 @@ std::uint64_t counted_victims(const Look& look, const std::string& what) {
 /// What each preset's list holds.
 void list_carts(const Look& look, core::JsonObject& out) {
   const core::Rule& rule = look.resolved.rule;
-  const std::string instant = core::instant("subject", *rule.time);
+  const std::string instant = core::deciding_instant(rule);
   const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
   const std::uint64_t carts = counted_victims(look, "pg_catalog.count(DISTINCT (" + core::step_alias(rule, 0) + ".tableoid, " +
                                                         core::step_alias(rule, 0) + ".ctid))");
@@ -126,7 +126,7 @@ void list_items(const Look& look, core::JsonObject& out) {
   out.set("message", core::counted(items, "cart item") + " would be deleted");
   out.set("deleted_items", static_cast<std::int64_t>(items));
   out.raw("old_cart_items", listed(look, key_value(rule.target, "target") + " AS id, " + shown(rule.target, "target", "cart_id", "") +
-                                             " AS cart_id, " + core::instant("target", *rule.time) + " AS created_at",
+                                             " AS cart_id, " + core::deciding_instant(rule) + " AS created_at",
                                    " ORDER BY 3, 1"));
   out.set("truncated", items > 1000);
 }
@@ -149,7 +149,7 @@ void list_sessions(const Look& look, core::JsonObject& out) {
 void list_bookings(const Look& look, core::JsonObject& out) {
   const core::Rule& rule = look.resolved.rule;
   const std::uint64_t bookings = counted_victims(look, "pg_catalog.count(*)");
-  const std::string created = core::instant("target", *rule.time);
+  const std::string created = core::deciding_instant(rule);
   out.set("message", "Found " + core::counted(bookings, "expired pending booking"));
   out.raw("expired_bookings",
           listed(look, key_value(rule.target, "target") + " AS booking_id, " + created + " AS created_at, " +
@@ -183,7 +183,7 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
   Rows out;
   out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked), "0",
                  when(selection.oldest), when(selection.newest), sample_keys(rows, leaves, sample)});
-  for (const auto& [label, count] : count_dependents(tree)) {
+  for (const auto& [label, count] : count_dependents(look.resolved, tree)) {
     std::vector<RowKey> members;
     for (std::uint32_t row = tree.victims; row < tree.family.size() && members.size() < static_cast<std::size_t>(sample); ++row)
       if (tree.family.goes(row) && tree.labels[tree.label_of[row]] == label) members.push_back(tree.family.key(row));
@@ -215,19 +215,19 @@ Rows user_activity() {
   const core::Policy policy = presets::stored_or_built("inactive_carts");
   Look look(policy, cutoff_of(policy));
   const core::Rule& rule = look.resolved.rule;
-  if (rule.path.empty() || !rule.time)
+  if (rule.path.empty() || rule.times.empty())
     throw core::Failure(core::sqlstate::not_in_prerequisite_state,
                         "policy \"inactive_carts\" has no subject with a time of its own", "",
                         "get_user_activity() lists the subjects of that policy by their time column.");
-  const std::string instant = core::instant("subject", *rule.time);
+  const std::string instant = core::deciding_instant(rule);
   const std::string user = key_value(rule.subject(), "subject");
+  std::string times;
+  for (const core::TimeColumn& time : rule.times) times += ", subject." + quote(time.column);
   const std::string sql =
-      "SELECT " + user + "::text, CASE WHEN subject." + quote(rule.time->column) + " IS NULL THEN 'unknown' WHEN " +
-      core::expired("subject", *rule.time, "$1") + " THEN 'inactive' ELSE 'active' END, " + instant +
+      "SELECT " + user + "::text, CASE WHEN " + instant + " IS NULL THEN 'unknown' WHEN " + core::times_expired(rule) + " THEN 'inactive' ELSE 'active' END, " + instant +
       ", CASE WHEN pg_catalog.isfinite(" + instant + ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
       ") / 86400)::pg_catalog.int4 END, " +
-      "pg_catalog.count(target.tableoid)" + core::subjects_source(rule) + " GROUP BY " + user + ", subject." +
-      quote(rule.time->column) + " ORDER BY 3 NULLS LAST, 1";
+      "pg_catalog.count(target.tableoid)" + core::subjects_source(rule) + " GROUP BY " + user + times + " ORDER BY 3 NULLS LAST, 1";
   Rows rows = boundary::query(sql, {Arg::time(look.cutoff)}, boundary::View::as_pushed);
   look.close();
   return rows;

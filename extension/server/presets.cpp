@@ -61,7 +61,7 @@ public:
       policy.subject_name = subject.label();
     }
     if (!convention_.time_columns.empty())
-      policy.time_column = column(subject, names_.time_column, convention_.time_columns, "time_column");
+      policy.time_columns = {column(subject, names_.time_column, convention_.time_columns, "time_column")};
     policy.condition = names_.condition;
     if (!convention_.activity.empty()) policy.activities.push_back(activity(subject));
     add_dependent(policy, names_.images, convention_.images, "images");
@@ -146,7 +146,7 @@ private:
   void add_dependent(core::Policy& policy, Oid given, const std::vector<const char*>& candidates, const char* label) const {
     if (candidates.empty()) return;
     const core::Relation relation = table(given, candidates, label);
-    policy.declared.push_back({relation.oid, relation.label(), label, "delete"});
+    policy.declared.push_back({relation.oid, relation.label(), label, core::DependentAction::remove, {}, InvalidOid});
   }
 
   void mark(core::Policy& policy, const core::Relation& target) const {
@@ -194,10 +194,10 @@ core::Fields fields_of(const core::Policy& policy) {
                       {"subject_name", text(policy.subject_name)},
                       {"action", std::string(core::action_name(policy.action))},
                       {"set_clause", text(policy.set_clause)},
-                      {"time_column", text(policy.time_column)},
                       {"time_zone", policy.time_zone.empty() ? settings::naive_time_zone() : policy.time_zone},
                       {"expire_after", policy.expire_after},
                       {"condition", text(policy.condition)}};
+  if (!policy.time_columns.empty()) fields["time_columns"] = core::array_text(policy.time_columns);
   if (!policy.path.empty()) fields["path"] = core::array_text(policy.path);
   return fields;
 }

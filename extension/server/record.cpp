@@ -38,16 +38,18 @@ void record(Outcome& outcome) {
   const std::string dependents = json_counts(outcome.dependents);
   const Authority before = act_as_keeper();
   const auto id = boundary::single(
-      "INSERT INTO retention.run (policy, policy_version, run_by, runs_as, action, success, message, affected, subjects, "
+      "INSERT INTO retention.run (id, policy, policy_version, run_by, runs_as, action, success, message, affected, subjects, "
       "dependents, skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished, batches, "
-      "stop_reason, sqlstate, error_detail, statistics) VALUES ($1, NULLIF($2, 0), $3, $4, $5, $6, $7, $8, $9, $10::pg_catalog.jsonb, "
+      "stop_reason, sqlstate, error_detail, statistics) OVERRIDING SYSTEM VALUE VALUES (COALESCE(NULLIF($23, 0), "
+      "pg_catalog.nextval('retention.run_id_seq')), $1, NULLIF($2, 0), $3, $4, $5, $6, $7, $8, $9, $10::pg_catalog.jsonb, "
       "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22::pg_catalog.jsonb) RETURNING id",
       {Arg::of(outcome.policy), Arg::of(outcome.policy_version), Arg::of(by), text_or_null(as), Arg::of(action),
        Arg::of(outcome.success), Arg::of(outcome.message), count(outcome.affected), count(outcome.subjects),
        Arg::of(dependents), count(outcome.locked), count(outcome.blocked), count(outcome.held), count(outcome.returned),
        outcome.cutoff ? Arg::time(*outcome.cutoff) : Arg::null(TIMESTAMPTZOID), Arg::time(outcome.started),
        Arg::time(outcome.finished), Arg::of(static_cast<std::int32_t>(outcome.batches)), Arg::of(outcome.stop_reason),
-       text_or_null(outcome.sqlstate), text_or_null(outcome.error_detail), text_or_null(outcome.statistics)});
+       text_or_null(outcome.sqlstate), text_or_null(outcome.error_detail), text_or_null(outcome.statistics),
+       Arg::of(outcome.run_id)});
   outcome.run_id = std::stoll(id.value());
   write_ledger(outcome, outcome.target, action, outcome.affected);
   for (const auto& [label, rows] : outcome.dependents) write_ledger(outcome, label, "dependent", rows);

@@ -4,22 +4,24 @@
 #include "extension/core/statement.hpp"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 /// A policy held against the catalog as it is now.
 namespace pg_retention::server {
 
-/// What happens to rows that refer to a row that goes.
+/// What happens to rows that hang on a row that goes.
 enum class EdgeAction {
-  remove, ///< they go with it
-  clear,  ///< the schema sets their columns to NULL or to the default
-  refuse, ///< they keep it
+  remove,   ///< they go with it
+  set_null, ///< their referring columns are emptied
+  clear,    ///< the schema itself sets their columns to NULL or to the default
+  refuse,   ///< they keep it
 };
 
-/// A foreign key that refers to the target or to something that goes with it.
+/// A bond to the target, or to something that goes with it.
 struct Edge {
-  core::ForeignKey key;
+  core::Bond bond;
   EdgeAction action;
   std::string label; ///< the key of its count: the referring table's name
 };
@@ -28,8 +30,11 @@ struct Resolved {
   core::Rule rule;
   std::vector<Edge> edges;
   std::map<std::string, std::string> roles; ///< of a preset's dependents: `images` -> the table's name
-  Oid owner;        ///< the role it runs as
-  std::string zone; ///< its time zone
+  Oid owner;                                ///< the role it runs as
+  std::string zone;                         ///< its time zone
+  core::Relation archive;                   ///< of action archive: where the target's rows go; oid 0: nowhere
+  std::optional<std::int64_t> max_rows;     ///< the fuse
+  std::optional<double> max_fraction;
 };
 
 /// Finds the tables, columns, path and dependents of a policy, and checks that they are supported. Throws Failure

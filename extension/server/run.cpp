@@ -57,6 +57,14 @@ bool may_run(const core::Policy& policy, Outcome& outcome) {
   return false;
 }
 
+/// The id of the run to come: known before its rows are changed, because archived rows carry it.
+std::int64_t next_run_id() {
+  const Authority before = act_as_keeper();
+  const auto id = boundary::single("SELECT pg_catalog.nextval('retention.run_id_seq')");
+  give_back(before);
+  return std::stoll(id.value());
+}
+
 /// One run inside its subtransaction and with its owner's rights.
 class Execution {
 public:
@@ -69,6 +77,10 @@ public:
       if (pass == 1 && options_.count_expired_subjects) count_expired_subjects();
       Selection selection = select_victims(resolved_.rule, *outcome_.cutoff, leaves_);
       settle_returned(selection);
+      if (pass == 1 && fuse_blows(selection)) {
+        pop_snapshot();
+        return;
+      }
       verify_subjects(resolved_.rule, *outcome_.cutoff, selection);
       note_changed_subjects(selection);
       erase(selection);
@@ -87,7 +99,31 @@ private:
   std::unordered_set<RowKey> waiting_;                ///< victims of the last pass whose subject had changed
   std::vector<std::unordered_set<RowKey>> path_rows_; ///< by step: rows whose victims went
 
+  /// The fuse: too many victims end the run before its first change, and say so.
+  bool fuse_blows(const Selection& selection) {
+    const std::uint64_t victims = selection.victims.size();
+    std::string limit;
+    if (resolved_.max_rows && victims > static_cast<std::uint64_t>(*resolved_.max_rows))
+      limit = "max_rows is " + std::to_string(*resolved_.max_rows);
+    if (resolved_.max_fraction && victims != 0) {
+      const auto rows = std::stoull(boundary::single("SELECT pg_catalog.count(*) FROM " + resolved_.rule.target.sql(), {},
+                                                     boundary::View::as_pushed)
+                                        .value_or("0"));
+      if (static_cast<double>(victims) > *resolved_.max_fraction * static_cast<double>(rows))
+        limit = "max_fraction allows " + std::to_string(static_cast<std::uint64_t>(*resolved_.max_fraction * static_cast<double>(rows))) +
+                " of " + std::to_string(rows) + " rows";
+    }
+    if (limit.empty()) return false;
+    outcome_.success = false;
+    outcome_.stop_reason = "fuse";
+    outcome_.sqlstate = core::sqlstate::not_in_prerequisite_state;
+    outcome_.message = std::to_string(victims) + " rows of " + outcome_.target + " would go, but " + limit + "; nothing was changed";
+    outcome_.error_hint = "Look with retention.preview; raise the limit with retention.alter_policy if this is right.";
+    return true;
+  }
+
   void count_expired_subjects() {
+    if (!resolved_.rule.expiry_expression.empty()) return;
     const auto count = boundary::single(core::expired_subjects_count(resolved_.rule),
                                         {boundary::Arg::time(*outcome_.cutoff)}, boundary::View::as_pushed);
     outcome_.expired_subjects = std::stoull(count.value_or("0"));
@@ -111,13 +147,13 @@ private:
     Erased erased;
     if (!resolved_.edges.empty()) {
       verify_victims(rule, *outcome_.cutoff, selection);
-      erased = erase_families(gather_families(resolved_, selection, true), selection);
+      erased = erase_families(resolved_, gather_families(resolved_, selection, true), selection, outcome_.run_id);
     } else if (why_not_direct(resolved_, selection).empty()) {
       if (rule.path.empty() && !rule.activities.empty()) verify_victims(rule, *outcome_.cutoff, selection);
       erased = erase_direct(selection);
     } else {
       verify_victims(rule, *outcome_.cutoff, selection);
-      erased = erase_by_sql(resolved_, selection, options_.key);
+      erased = erase_by_sql(resolved_, selection, options_.key, outcome_.run_id);
     }
     outcome_.affected += erased.affected;
     outcome_.blocked += erased.kept_back;
@@ -170,7 +206,9 @@ private:
 
 /// What the outcome says where the policy's own function says nothing better.
 std::string plain_message(const Outcome& outcome) {
-  const char* done = outcome.action == core::Action::update ? "Updated " : "Deleted ";
+  const char* done = outcome.action == core::Action::update    ? "Updated "
+                     : outcome.action == core::Action::archive ? "Archived "
+                                                               : "Deleted ";
   return done + std::to_string(outcome.affected) + " rows of " + outcome.target;
 }
 
@@ -213,6 +251,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
   outcome.action = policy.action;
   outcome.started = server([] { return GetCurrentTimestamp(); });
   if (may_run(policy, outcome)) {
+    outcome.run_id = next_run_id();
     const Outcome untouched = outcome;
     std::string target;
     std::optional<TimestampTz> cutoff;
@@ -230,7 +269,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       Execution(resolved, options, outcome).run();
       give_back(before);
       outcome.batches = outcome.affected != 0 ? 1 : 0;
-      outcome.message = plain_message(outcome);
+      if (outcome.success) outcome.message = plain_message(outcome);
     });
     if (caught) {
       outcome = untouched;

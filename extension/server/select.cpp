@@ -105,10 +105,10 @@ Arg tid_array(const std::vector<RowKey>& rows) {
   return Arg::datum(TIDARRAYOID, PointerGetDatum(array));
 }
 
-std::vector<Reference> select_children(const core::ForeignKey& key, const std::vector<RowKey>& parents,
+std::vector<Reference> select_children(const core::Bond& bond, const std::vector<RowKey>& parents,
                                        core::Leaves& leaves) {
   ReferenceSink sink(leaves);
-  boundary::stream(core::children_select(key), {tid_array(parents)}, sink);
+  boundary::stream(core::children_select(bond), {tid_array(parents)}, sink);
   return std::move(sink.references);
 }
 

@@ -42,8 +42,8 @@ struct Reference {
   core::RowKey child, parent;
 };
 
-/// The rows that refer by `key` to any of `parents`, under the active snapshot.
-[[nodiscard]] std::vector<Reference> select_children(const core::ForeignKey& key,
+/// The rows that hang by `bond` on any of `parents`, under the active snapshot.
+[[nodiscard]] std::vector<Reference> select_children(const core::Bond& bond,
                                                      const std::vector<core::RowKey>& parents, core::Leaves& leaves);
 
 /// Rows given as tableoid and ctid by `sql`, under the active snapshot.

@@ -17,11 +17,34 @@ struct Column {
   const char* type;
 };
 constexpr Column columns[] = {
-    {"name", "text"},        {"owner", "oid::regrole"},   {"preset", "text"},       {"paused", "boolean"},
-    {"target", "oid::regclass"}, {"target_name", "text"}, {"subject", "oid::regclass"}, {"subject_name", "text"},
-    {"path", "text[]"},      {"action", "text"},          {"set_clause", "text"},   {"time_column", "text"},
-    {"time_unit", "text"},   {"time_zone", "text"},       {"never", "text[]"},      {"when_null", "text"},
-    {"expire_after", "interval"}, {"condition", "text"},  {"dependents", "text"},   {"run_order", "int"},
+    {"name", "text"},
+    {"owner", "oid::regrole"},
+    {"preset", "text"},
+    {"paused", "boolean"},
+    {"target", "oid::regclass"},
+    {"target_name", "text"},
+    {"subject", "oid::regclass"},
+    {"subject_name", "text"},
+    {"path", "text[]"},
+    {"action", "text"},
+    {"set_clause", "text"},
+    {"archive_to", "oid::regclass"},
+    {"archive_name", "text"},
+    {"time_columns", "text[]"},
+    {"time_match", "text"},
+    {"time_unit", "text"},
+    {"time_zone", "text"},
+    {"never", "text[]"},
+    {"when_null", "text"},
+    {"expire_after", "interval"},
+    {"expiry_expression", "text"},
+    {"condition", "text"},
+    {"keep_latest", "bigint"},
+    {"keep_per", "text[]"},
+    {"max_rows", "bigint"},
+    {"max_fraction", "double precision"},
+    {"dependents", "text"},
+    {"run_order", "int"},
 };
 
 /// Runs `body` as the keeper of the store.
@@ -64,9 +87,20 @@ void insert_activity(const std::string& policy, int position, const core::Activi
 }
 
 void insert_dependent(const std::string& policy, int position, const core::Dependent& dependent) {
-  boundary::execute("INSERT INTO retention.policy_dependent VALUES ($1, $2, $3::pg_catalog.regclass, $4, NULLIF($5, ''), $6)",
+  const std::string action(core::dependent_action_name(dependent.action));
+  boundary::execute("INSERT INTO retention.policy_dependent VALUES ($1, $2, $3::pg_catalog.regclass, $4, NULLIF($5, ''), $6, "
+                    "NULLIF($7, ''), NULLIF($8, 0::pg_catalog.oid)::pg_catalog.regclass)",
                     {Arg::of(policy), Arg::of(static_cast<std::int32_t>(position)), Arg::oid(dependent.relation),
-                     Arg::of(dependent.relation_name), Arg::of(dependent.label), Arg::of(dependent.action)});
+                     Arg::of(dependent.relation_name), Arg::of(dependent.label), Arg::of(action),
+                     Arg::of(dependent.join_condition), Arg::oid(dependent.parent)});
+}
+
+void insert_children(const std::string& name, const std::vector<core::Activity>& activities,
+                     const std::vector<core::Dependent>& dependents) {
+  int position = 0;
+  for (const core::Activity& activity : activities) insert_activity(name, ++position, activity);
+  position = 0;
+  for (const core::Dependent& dependent : dependents) insert_dependent(name, ++position, dependent);
 }
 
 void load_children(core::Policy& policy) {
@@ -77,10 +111,12 @@ void load_children(core::Policy& policy) {
     policy.activities.push_back({static_cast<Oid>(std::stoul(*row[0])), *row[1], *row[2],
                                  core::time_unit(row[3].value_or("")), row[4].value_or(""), *row[5],
                                  row[6].value_or("")});
-  for (const Row& row : boundary::query("SELECT relation::oid, relation_name, label, action "
+  for (const Row& row : boundary::query("SELECT relation::oid, relation_name, label, action, join_condition, parent::oid "
                                         "FROM retention.policy_dependent WHERE policy = $1 ORDER BY position",
                                         {Arg::of(policy.name)}))
-    policy.declared.push_back({static_cast<Oid>(std::stoul(*row[0])), *row[1], row[2].value_or(""), *row[3]});
+    policy.declared.push_back({static_cast<Oid>(std::stoul(*row[0])), *row[1], row[2].value_or(""),
+                               core::dependent_action(*row[3]), row[4].value_or(""),
+                               static_cast<Oid>(std::stoul(row[5].value_or("0")))});
 }
 
 } // namespace
@@ -130,10 +166,7 @@ void insert(const core::Fields& fields, const std::vector<core::Activity>& activ
                           args) == 0)
       throw Failure(core::sqlstate::duplicate_object, "policy " + core::quote(name) + " already exists", "",
                     "Change it with retention.alter_policy, or remove it first with retention.remove_policy.");
-    int position = 0;
-    for (const core::Activity& activity : activities) insert_activity(name, ++position, activity);
-    position = 0;
-    for (const core::Dependent& dependent : dependents) insert_dependent(name, ++position, dependent);
+    insert_children(name, activities, dependents);
     record_change(name, "added");
     return true;
   });
@@ -149,6 +182,16 @@ void update(const std::string& name, const core::Fields& fields, const std::stri
     }
     if (boundary::execute("UPDATE retention.policy SET " + sets + " WHERE name = $1", args) == 0) no_such_policy(name);
     record_change(name, change);
+    return true;
+  });
+}
+
+void replace_children(const std::string& name, const std::vector<core::Activity>& activities,
+                      const std::vector<core::Dependent>& dependents) {
+  as_keeper([&] {
+    boundary::execute("DELETE FROM retention.policy_activity WHERE policy = $1", {Arg::of(name)});
+    boundary::execute("DELETE FROM retention.policy_dependent WHERE policy = $1", {Arg::of(name)});
+    insert_children(name, activities, dependents);
     return true;
   });
 }
@@ -178,6 +221,14 @@ bool is_at_home(const std::string& name) {
                                 here() + ")",
                             {Arg::of(name)})
         .has_value();
+  });
+}
+
+std::vector<std::string> names() {
+  return as_keeper([] {
+    std::vector<std::string> names;
+    for (const Row& row : boundary::query("SELECT name FROM retention.policy ORDER BY name")) names.push_back(*row[0]);
+    return names;
   });
 }
 

@@ -25,6 +25,10 @@ void insert(const core::Fields& fields, const std::vector<core::Activity>& activ
 /// Sets the given columns of a stored policy and raises its version; `change` says what happened.
 void update(const std::string& name, const core::Fields& fields, const std::string& change);
 
+/// Puts these in the place of a policy's activities and dependents; part of a change that update() records.
+void replace_children(const std::string& name, const std::vector<core::Activity>& activities,
+                      const std::vector<core::Dependent>& dependents);
+
 /// Deletes a policy; its changes and runs stay.
 void remove(const std::string& name);
 
@@ -35,7 +39,10 @@ void resume(const std::string& name);
 /// Whether the policy was made or resumed in this very database, and not brought by a copy.
 [[nodiscard]] bool is_at_home(const std::string& name);
 
-/// Names of stored policies in the order of run_all: run_order, then the one whose last run is longest ago.
+/// The names of all stored policies.
+[[nodiscard]] std::vector<std::string> names();
+
+/// Names of the policies that are not paused, in the order of a daily run: run_order, then the one whose last run is longest ago.
 [[nodiscard]] std::vector<std::string> names_in_order();
 
 } // namespace pg_retention::server::store

@@ -130,7 +130,7 @@ void keep_used_chains(Selection& selection) {
 } // namespace
 
 bool may_walk_blocks(const core::Rule& rule) {
-  if (rule.path.empty() || !rule.conditions.empty()) return false;
+  if (rule.path.empty() || !rule.conditions.empty() || !rule.expiry_expression.empty()) return false;
   const core::ForeignKey& key = rule.path.front();
   if (key.child_columns.size() != 1 || key.operators.front() != "OPERATOR(pg_catalog.=)") return false;
   const auto child = catalog::column(key.child, key.child_columns.front());
