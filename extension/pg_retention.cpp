@@ -2,13 +2,17 @@
 /// server/, and returns what it gave.
 #include "extension/boundary/guard.hpp"
 #include "extension/core/failure.hpp"
+#include "extension/server/advise.hpp"
 #include "extension/server/application.hpp"
+#include "extension/server/code.hpp"
 #include "extension/server/define.hpp"
+#include "extension/server/explain.hpp"
 #include "extension/server/look.hpp"
 #include "extension/server/presets.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/schedule.hpp"
 #include "extension/server/settings.hpp"
+#include "extension/server/store.hpp"
 
 using namespace pg_retention;
 using boundary::enter;
@@ -66,6 +70,38 @@ Datum retention_preview(PG_FUNCTION_ARGS) {
     if (sample < 0 || sample > 1000)
       throw core::Failure(core::sqlstate::invalid_parameter_value, "sample must be between 0 and 1000");
     return server::set_of(fcinfo, server::preview_rows(policy, server::argument(fcinfo, 1), sample));
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_explain);
+Datum retention_explain(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    const auto policy = server::presets::stored_or_built(server::required_argument(fcinfo, 0, "policy"));
+    return server::set_of(fcinfo, server::explain_rows(policy));
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_check);
+Datum retention_check(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    const auto one = server::argument(fcinfo, 0);
+    boundary::Rows rows;
+    for (const std::string& name : one ? std::vector<std::string>{*one} : server::store::names())
+      for (boundary::Row& row : server::findings(server::presets::stored_or_built(name))) rows.push_back(std::move(row));
+    return server::set_of(fcinfo, rows);
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_export_policies);
+Datum retention_export_policies(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo) { return server::jsonb(server::code::export_policies()); });
+}
+
+PG_FUNCTION_INFO_V1(retention_import_policies);
+Datum retention_import_policies(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    const std::string document = server::required_argument(fcinfo, 0, "policies");
+    return server::set_of(fcinfo, server::code::import_policies(document, bool_argument(fcinfo, 1)));
   });
 }
 

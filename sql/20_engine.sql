@@ -38,6 +38,16 @@ CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, s
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_preview';
 COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, and up to sample keys. Changes nothing; works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
 
+CREATE FUNCTION retention.explain(policy text, OUT step int, OUT what text, OUT relation text, OUT statement text, OUT reason text,
+    OUT indexes text[]) RETURNS SETOF record
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_explain';
+COMMENT ON FUNCTION retention.explain(text) IS 'the plan of a run: the cutoff, the statements in order ($1 is the cutoff or a set of rows), the way chosen and why, the indexes the planner would use. Runs nothing. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.check(policy text DEFAULT NULL, OUT severity text, OUT policy_name text, OUT object text, OUT finding text,
+    OUT remedy text) RETURNS SETOF record
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_check';
+COMMENT ON FUNCTION retention.check(text) IS 'the advisor: findings about one policy, or all stored ones, with severity error, warning or info and the statement that mends each: missing indexes, row security, triggers, publications without replica identity, runs that never happened or are long ago, a backlog, materialized views. Changes nothing. May be called by roles granted EXECUTE';
+
 CREATE FUNCTION retention.run_list(OUT policy text) RETURNS SETOF text
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_run_list';
 COMMENT ON FUNCTION retention.run_list() IS 'the policies that the daily job and "pg_retention run --all" run, in order: every stored policy that is not paused, and the preset inactive_carts where its tables are found. May be called by roles granted EXECUTE';
@@ -93,6 +103,15 @@ COMMENT ON FUNCTION retention.pause_policy(text) IS 'puts a policy to rest: runs
 CREATE FUNCTION retention.resume_policy(name text) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_resume_policy';
 COMMENT ON FUNCTION retention.resume_policy(text) IS 'lets a paused policy run again; also re-arms a policy that a restore brought into another cluster or database. For the policy''s owner';
+
+CREATE FUNCTION retention.export_policies() RETURNS jsonb
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_export_policies';
+COMMENT ON FUNCTION retention.export_policies() IS 'every stored policy as an array of JSON objects, tables by qualified name; what retention.import_policies takes. May be called by roles granted EXECUTE';
+
+CREATE FUNCTION retention.import_policies(policies jsonb, dry_run boolean DEFAULT false, OUT policy text, OUT change text, OUT field text,
+    OUT old jsonb, OUT new jsonb) RETURNS SETOF record
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_import_policies';
+COMMENT ON FUNCTION retention.import_policies(jsonb, boolean) IS 'makes stored policies equal to the given definitions and returns the differences; with dry_run only the differences. Importing the same again changes nothing. Policies not named stay. May be called by roles granted EXECUTE; an existing policy is changed only for its owner';
 
 -- ---- Views -----------------------------------------------------------------------------------------------------
 

@@ -76,19 +76,41 @@ void abort_subtransaction(Surroundings surroundings);
 
 template <class Body> std::optional<Caught> attempt(Body&& body) {
   const detail::Surroundings surroundings = detail::begin_subtransaction();
+  std::exception_ptr passing;
   Caught caught;
   try {
     body();
     detail::commit_subtransaction(surroundings);
     return std::nullopt;
   } catch (const ServerError& error) {
-    if (detail::must_pass(error)) throw;
+    if (detail::must_pass(error)) passing = std::current_exception();
     caught = describe(error);
   } catch (const core::Failure& failure) {
     caught = Caught{failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
+  } catch (const std::exception&) {
+    passing = std::current_exception();
   }
+  // Ended here in every case: an error that left it open would only undo it, and leave the transaction aborted.
   detail::abort_subtransaction(surroundings);
+  if (passing) std::rethrow_exception(passing);
   return caught;
+}
+
+/// Runs `body` in a subtransaction, and undoes what it did where it returns false. Errors pass through.
+template <class Body> void trial(Body&& body) {
+  const detail::Surroundings surroundings = detail::begin_subtransaction();
+  std::exception_ptr passing;
+  bool keeps = false;
+  try {
+    keeps = body();
+  } catch (const std::exception&) {
+    passing = std::current_exception();
+  }
+  if (keeps)
+    detail::commit_subtransaction(surroundings);
+  else
+    detail::abort_subtransaction(surroundings);
+  if (passing) std::rethrow_exception(passing);
 }
 
 /// Raises a WARNING with the given SQLSTATE.

@@ -209,6 +209,14 @@ void replace(Definition definition, const std::string& change) {
   store::update(name, definition.fields, change);
 }
 
+void replace_fully(Definition definition) {
+  const core::Fields before = *store::load_fields(definition.fields["name"].value_or(""));
+  for (const auto& [field, value] : defaults()) definition.fields.emplace(field, value);
+  for (const auto& [field, value] : before) definition.fields.emplace(field, value);
+  one_column_is_many(definition.fields);
+  replace(std::move(definition), "imported");
+}
+
 void alter_policy(const std::string& name, const core::Fields& changes, const std::vector<std::string>& reset) {
   Definition definition = stored_or_adopted(name);
   if (changes.empty() && reset.empty())

@@ -33,6 +33,9 @@ void adopt_preset(const std::string& name, const presets::Names& names, bool if_
 /// Puts a definition in the place of the stored one of its name. For the policy's owner.
 void replace(Definition definition, const std::string& change);
 
+/// The same for a definition from outside: what it does not say is what stands where nothing is said.
+void replace_fully(Definition definition);
+
 /// Sets fields of a policy, and sets those named in `reset` back to what they are where nothing is said.
 void alter_policy(const std::string& name, const core::Fields& changes, const std::vector<std::string>& reset);
 

@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/constraints.hpp"
 #include "extension/server/erase.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/store.hpp"
@@ -266,7 +267,9 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       target = outcome.target = resolved.rule.target.label();
       outcome.roles = resolved.roles;
       require_rights(resolved);
+      const std::vector<std::string> deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run();
+      defer_again(deferred);
       give_back(before);
       outcome.batches = outcome.affected != 0 ? 1 : 0;
       if (outcome.success) outcome.message = plain_message(outcome);
