@@ -5,7 +5,9 @@
 
 extern "C" {
 #include "nodes/parsenodes.h"
+#include "parser/analyze.h"
 #include "parser/parser.h"
+#include "utils/ruleutils.h"
 }
 
 namespace pg_retention::boundary {
@@ -31,7 +33,41 @@ Node* only_statement(const std::string& text, RawParseMode mode) {
                       "It becomes part of one statement and can hold no other.");
 }
 
+/// A statement analysed with the session's search_path and written out under pg_catalog alone, in the server's memory.
+const char* written_out(const std::string& statement) {
+  return server([&] {
+    List* const parsed = raw_parser(statement.c_str(), RAW_PARSE_DEFAULT);
+    Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), statement.c_str(), nullptr, 0, nullptr);
+    const int level = NewGUCNestLevel();
+    set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    const char* text = pg_get_querydef(query, false);
+    AtEOXact_GUC(true, level);
+    return text;
+  });
+}
+
+[[noreturn]] void cannot_write_out(const std::string& text) {
+  throw core::Failure(core::sqlstate::feature_not_supported, "cannot write out " + core::quote_literal(text));
+}
+
 } // namespace
+
+std::string qualified_expression(const std::string& text, const std::string& from) {
+  const std::string mark = "pg_retention_expression", select = "SELECT ";
+  const std::string out = written_out(select + "(" + text + "\n) AS " + mark + " FROM " + from);
+  const std::size_t begin = out.find(select), end = out.rfind(" AS " + mark);
+  if (begin == std::string::npos || end == std::string::npos) cannot_write_out(text);
+  return out.substr(begin + select.size(), end - begin - select.size());
+}
+
+std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name) {
+  const std::string table = core::quote_identifier(schema) + "." + core::quote_identifier(name), set = " target SET ";
+  const std::string out = written_out("UPDATE " + table + " AS target SET " + text + "\n");
+  // The table's own name comes first and might hold the words looked for.
+  const std::size_t begin = out.find(set, schema.size() + name.size());
+  if (begin == std::string::npos) cannot_write_out(text);
+  return out.substr(begin + set.size());
+}
 
 void require_expression(const std::string& text, const std::string& what) {
   const bool is_expression = server([&] {

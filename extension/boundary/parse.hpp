@@ -10,4 +10,11 @@ void require_expression(const std::string& text, const std::string& what);
 /// Throws Failure 42601 unless `text` is a list of assignments, as after SET in UPDATE, and nothing else.
 void require_assignments(const std::string& text, const std::string& what);
 
+/// The expression with every name in it resolved now, by the session's search_path, and written out: what it means no
+/// longer depends on anybody's search_path. `from` is the FROM list that it may refer to. Server errors tell what is wrong.
+[[nodiscard]] std::string qualified_expression(const std::string& text, const std::string& from);
+
+/// The same for assignments to the columns of `schema`.`name`, which they may call target.
+[[nodiscard]] std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name);
+
 } // namespace pg_retention::boundary

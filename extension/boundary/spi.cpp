@@ -38,6 +38,44 @@ void connect() {
   if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "could not connect to SPI");
 }
 
+/// Copies SPI's result into `table` as text.
+void take_cells(Table& table) {
+  TupleDesc const shape = SPI_tuptable->tupdesc;
+  table.rows = SPI_tuptable->numvals;
+  table.columns = shape->natts;
+  MemoryContext const previous = MemoryContextSwitchTo(table.context);
+  table.cells = static_cast<char**>(palloc0(sizeof(char*) * (table.rows * shape->natts + 1)));
+  for (std::uint64_t r = 0; r < table.rows; ++r)
+    for (int c = 0; c < shape->natts; ++c)
+      table.cells[r * shape->natts + c] = SPI_getvalue(SPI_tuptable->vals[r], shape, c + 1);
+  MemoryContextSwitchTo(previous);
+}
+
+/// Runs a statement under a snapshot of this moment.
+Table run_now(const std::string& sql, const std::vector<Arg>& args) {
+  return server([&] {
+    MemoryContext const context =
+        AllocSetContextCreate(CurrentMemoryContext, "pg_retention result", ALLOCSET_DEFAULT_SIZES);
+    Table table{context, 0, 0, 0, nullptr};
+    connect();
+    auto* types = static_cast<Oid*>(palloc(sizeof(Oid) * (args.size() + 1)));
+    auto* values = static_cast<Datum*>(palloc(sizeof(Datum) * (args.size() + 1)));
+    for (std::size_t i = 0; i < args.size(); ++i) {
+      types[i] = args[i].type;
+      values[i] = args[i].value;
+    }
+    SPIPlanPtr const plan = SPI_prepare(sql.c_str(), static_cast<int>(args.size()), types);
+    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    CommandCounterIncrement();
+    const int outcome = SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+    if (outcome < 0) elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(outcome));
+    table.processed = SPI_processed;
+    if (SPI_tuptable != nullptr) take_cells(table);
+    SPI_finish();
+    return table;
+  });
+}
+
 /// Runs a statement and leaves its result, as text, in a memory context of its own.
 Table run(const std::string& sql, const std::vector<Arg>& args, View view, bool want_rows) {
   return server([&] {
@@ -51,17 +89,7 @@ Table run(const std::string& sql, const std::vector<Arg>& args, View view, bool 
     const int outcome = SPI_execute_extended(sql.c_str(), &options);
     if (outcome < 0) elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
     table.processed = SPI_processed;
-    if (want_rows && SPI_tuptable != nullptr) {
-      TupleDesc const shape = SPI_tuptable->tupdesc;
-      table.rows = SPI_tuptable->numvals;
-      table.columns = shape->natts;
-      MemoryContext const previous = MemoryContextSwitchTo(context);
-      table.cells = static_cast<char**>(palloc0(sizeof(char*) * (table.rows * shape->natts + 1)));
-      for (std::uint64_t r = 0; r < table.rows; ++r)
-        for (int c = 0; c < shape->natts; ++c)
-          table.cells[r * shape->natts + c] = SPI_getvalue(SPI_tuptable->vals[r], shape, c + 1);
-      MemoryContextSwitchTo(previous);
-    }
+    if (want_rows && SPI_tuptable != nullptr) take_cells(table);
     SPI_finish();
     return table;
   });
@@ -91,8 +119,10 @@ void ignore(DestReceiver*) {}
 
 } // namespace
 
-Rows query(const std::string& sql, const std::vector<Arg>& args, View view) {
-  const Table table = run(sql, args, view, true);
+namespace {
+
+/// The table as rows; frees it.
+Rows copied(const Table& table) {
   Rows rows(table.rows);
   for (std::uint64_t r = 0; r < table.rows; ++r) {
     rows[r].resize(static_cast<std::size_t>(table.columns));
@@ -102,6 +132,12 @@ Rows query(const std::string& sql, const std::vector<Arg>& args, View view) {
   server([&] { MemoryContextDelete(table.context); });
   return rows;
 }
+
+} // namespace
+
+Rows query(const std::string& sql, const std::vector<Arg>& args, View view) { return copied(run(sql, args, view, true)); }
+
+Rows change(const std::string& sql, const std::vector<Arg>& args) { return copied(run_now(sql, args)); }
 
 std::uint64_t execute(const std::string& sql, const std::vector<Arg>& args) {
   const Table table = run(sql, args, View::read_write, false);

@@ -48,6 +48,10 @@ std::uint64_t execute(const std::string& sql, const std::vector<Arg>& args = {})
 /// Runs one statement that must give one row with one value; nullopt for no row or NULL.
 Text single(const std::string& sql, const std::vector<Arg>& args = {}, View view = View::read_write);
 
+/// Runs one statement that changes rows, under a snapshot of this very moment whatever the transaction's isolation
+/// level, and returns its rows as text.
+Rows change(const std::string& sql, const std::vector<Arg>& args);
+
 /// Parses and plans a statement without running it: an error tells what is wrong with it.
 void prepare(const std::string& sql, const std::vector<Oid>& types);
 

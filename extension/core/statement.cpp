@@ -93,8 +93,13 @@ std::string times_expired(const Rule& rule) {
   return "(" + join(terms, rule.match == TimeMatch::all ? " AND " : " OR ") + ")";
 }
 
+std::string scope(const Rule& rule) {
+  const std::string own = rule.path.empty() ? " CROSS JOIN LATERAL (SELECT target.*) AS subject" : "";
+  return joined_path(rule, rule.path.size()) + own;
+}
+
 std::string expression_probe(const Rule& rule) {
-  return "SELECT (" + rule.expiry_expression + "\n) FROM " + joined_path(rule, rule.path.size()) + own_subject(rule, "target");
+  return "SELECT (" + rule.expiry_expression + "\n) FROM " + scope(rule);
 }
 
 std::string victims_source(const Rule& rule) {

@@ -41,6 +41,9 @@ struct Rule {
 /// path whose first key has one column, and without conditions.
 [[nodiscard]] std::string chains_select(const Rule& rule);
 
+/// The FROM list that a policy's own SQL may refer to: target, the path, subject.
+[[nodiscard]] std::string scope(const Rule& rule);
+
 /// SELECT of the expiry expression alone, over target and subject: to learn its type.
 [[nodiscard]] std::string expression_probe(const Rule& rule);
 

@@ -206,6 +206,23 @@ bool is_partition_of(Oid leaf, Oid root) {
       .has_value();
 }
 
+std::vector<Oid> partition_ancestors(Oid relation) {
+  std::vector<Oid> found;
+  for (const Row& row : boundary::query("SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid <> $1",
+                                        {Arg::oid(relation)}))
+    found.push_back(static_cast<Oid>(std::stoul(*row[0])));
+  return found;
+}
+
+std::vector<Oid> relatives(Oid relation) {
+  std::vector<Oid> found = partition_ancestors(relation);
+  for (const Row& row : boundary::query("WITH RECURSIVE heirs (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM heirs h JOIN "
+                                        "pg_catalog.pg_inherits i ON i.inhparent = h.oid) SELECT oid FROM heirs",
+                                        {Arg::oid(relation)}))
+    found.push_back(static_cast<Oid>(std::stoul(*row[0])));
+  return found;
+}
+
 core::Relation root_of(const core::Relation& relation) {
   const auto root = boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
   return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;

@@ -57,6 +57,13 @@ struct DataColumn {
 /// Whether `leaf` is a partition of `root`, at any depth.
 [[nodiscard]] bool is_partition_of(Oid leaf, Oid root);
 
+/// The table itself, the partitioned tables it is part of, and all that inherits from it: a key that refers to one of
+/// them may refer to rows of the table.
+[[nodiscard]] std::vector<Oid> relatives(Oid relation);
+
+/// The partitioned tables that a partition is part of.
+[[nodiscard]] std::vector<Oid> partition_ancestors(Oid relation);
+
 /// The partitioned table at the top, for a partition; the table itself for any other.
 [[nodiscard]] core::Relation root_of(const core::Relation& relation);
 

@@ -51,6 +51,40 @@ void check_texts(const core::Policy& policy) {
   (void)cutoff_before_now(policy.expire_after, zone, !policy.time_columns.empty() || !policy.expiry_expression.empty());
 }
 
+/// The same with every name in the policy's own SQL resolved as the caller means it, and written out.
+void write_out(Definition& definition) {
+  const core::Policy policy = definition.policy();
+  check_texts(policy);
+  core::Policy bare = policy;
+  bare.expiry_expression.clear();
+  bare.condition.clear();
+  bare.set_clause.clear();
+  bare.action = core::Action::remove;
+  bare.activities.clear();
+  bare.declared.clear();
+  const core::Rule rule = resolve(bare).rule;
+  const auto set = [&](const char* field, const std::string& text) {
+    if (!text.empty()) definition.fields[field] = boundary::qualified_expression(text, core::scope(rule));
+  };
+  set("condition", policy.condition);
+  set("expiry_expression", policy.expiry_expression);
+  if (!policy.set_clause.empty())
+    definition.fields["set_clause"] = boundary::qualified_assignments(policy.set_clause, rule.target.schema, rule.target.name);
+  const std::string subject = rule.subject().sql() + " AS subject";
+  for (core::Activity& activity : definition.activities) {
+    const std::string from = catalog::relation(activity.relation, activity.relation_name).sql() + " AS activity, " + subject;
+    activity.join_condition = boundary::qualified_expression(activity.join_condition, from);
+    if (!activity.condition.empty()) activity.condition = boundary::qualified_expression(activity.condition, from);
+  }
+  for (core::Dependent& dependent : definition.dependents) {
+    if (dependent.join_condition.empty()) continue;
+    const Oid parent = dependent.parent == InvalidOid ? rule.target.oid : dependent.parent;
+    dependent.join_condition = boundary::qualified_expression(
+        dependent.join_condition, catalog::relation(dependent.relation, dependent.relation_name).sql() + " AS dependent, " +
+                                      catalog::relation(parent, "of a dependent's parent").sql() + " AS target");
+  }
+}
+
 /// The statements of a resolved policy must be sound.
 void check_statements(const Resolved& resolved) {
   const core::Rule& rule = resolved.rule;
@@ -71,7 +105,6 @@ void check_statements(const Resolved& resolved) {
 
 /// Everything that can be known before the first run. Changes nothing.
 void check(const core::Policy& policy) {
-  check_texts(policy);
   const Authority before = act_as(policy.owner, zone_of(policy));
   const Resolved resolved = resolve(policy);
   check_statements(resolved);
@@ -148,6 +181,15 @@ void one_column_is_many(core::Fields& fields) {
   fields.erase("time_column");
 }
 
+/// In a copy, an oid that was dangling where it came from may mean a stranger here.
+void require_same_table(const std::string& policy, Oid oid, const std::string& last_name) {
+  if (oid == InvalidOid) return;
+  const core::Relation found = catalog::relation(oid, last_name);
+  if (found.label() != last_name)
+    throw Failure(core::sqlstate::undefined_table, "policy " + quote(policy) + " was made for table " + last_name + ", but here it names " + found.label(),
+                  "", "Say which table is meant: retention.alter_policy('" + policy + "', target => ...).");
+}
+
 } // namespace
 
 core::Policy Definition::policy() const {
@@ -177,6 +219,7 @@ void add(Definition definition, bool if_not_exists) {
   if (!fields["time_zone"]) fields["time_zone"] = zone_of({});
   fields["owner"] = std::to_string(owner_for(target));
   note_names(fields);
+  write_out(definition);
   check(definition.policy());
   make_archives(definition);
   for (auto field = fields.begin(); field != fields.end();) field = field->second ? std::next(field) : fields.erase(field);
@@ -202,6 +245,7 @@ void replace(Definition definition, const std::string& change) {
   const std::string name = definition.fields["name"].value_or("");
   require_owner(stored(name));
   note_names(definition.fields);
+  write_out(definition);
   check(definition.policy());
   make_archives(definition);
   for (const char* fixed : {"id", "version", "name", "owner"}) definition.fields.erase(fixed);
@@ -269,6 +313,11 @@ void pause_policy(const std::string& name) {
 void resume_policy(const std::string& name) {
   const core::Policy policy = stored(name);
   require_owner(policy);
+  if (!store::is_at_home(name)) {
+    require_same_table(policy.name, policy.target, policy.target_name);
+    require_same_table(policy.name, policy.subject, policy.subject_name);
+    require_same_table(policy.name, policy.archive_to, policy.archive_name);
+  }
   check(policy);
   store::resume(name);
 }

@@ -65,7 +65,7 @@ std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
 /// Runs a change statement and returns its counts; keys, where asked for, come last.
 boundary::Row change(const std::vector<core::RowChange>& changes, const std::vector<Arg>& rows,
                      const std::string& key = {}) {
-  return boundary::query(core::change_statement(changes, key), rows).at(0);
+  return boundary::change(core::change_statement(changes, key), rows).at(0);
 }
 
 /// Where rows of a leaf are archived, all its columns accounted for.

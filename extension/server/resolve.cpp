@@ -83,8 +83,9 @@ std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& tar
   };
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const core::Relation parent = seen[i];
+    const std::vector<Oid> family = catalog::relatives(parent.oid);
     for (const core::ForeignKey& key : keys) {
-      if (key.parent.oid != parent.oid) continue;
+      if (std::find(family.begin(), family.end(), key.parent.oid) == family.end()) continue;
       const core::Dependent* said = declared(policy, key.child.oid);
       const EdgeAction action = said != nullptr ? action_said(*said, key) : is_update ? EdgeAction::remove : rule_of(policy, key);
       take({core::bond_of(key), action, key.child.label()});
@@ -154,6 +155,19 @@ void resolve_activities(const core::Policy& policy, const std::string& zone, cor
   }
 }
 
+/// A partition has the keys of the tables it is part of.
+void lend_keys(const core::Relation& target, std::vector<core::ForeignKey>& keys) {
+  const std::vector<Oid> ancestors = catalog::partition_ancestors(target.oid);
+  if (ancestors.empty()) return;
+  std::vector<core::ForeignKey> lent;
+  for (const core::ForeignKey& key : keys)
+    if (std::find(ancestors.begin(), ancestors.end(), key.child.oid) != ancestors.end()) {
+      lent.push_back(key);
+      lent.back().child = target;
+    }
+  keys.insert(keys.end(), lent.begin(), lent.end());
+}
+
 } // namespace
 
 std::string zone_of(const core::Policy& policy) {
@@ -174,7 +188,8 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
   core::Rule& rule = out.rule;
   rule.target = catalog::relation(policy.target, policy.target_name);
   catalog::require_supported(rule.target);
-  const std::vector<core::ForeignKey> keys = catalog::foreign_keys();
+  std::vector<core::ForeignKey> keys = catalog::foreign_keys();
+  lend_keys(rule.target, keys);
   if (policy.subject != InvalidOid)
     rule.path = core::the_path(keys, rule.target, catalog::relation(policy.subject, policy.subject_name), policy.path);
   for (const core::ForeignKey& step : rule.path) catalog::require_supported(step.parent);
