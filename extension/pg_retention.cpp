@@ -34,7 +34,9 @@ std::string text_or_empty(FunctionCallInfo fcinfo, int position) {
   return server::argument(fcinfo, position).value_or("");
 }
 
-bool bool_argument(FunctionCallInfo fcinfo, int position) { return !PG_ARGISNULL(position) && PG_GETARG_BOOL(position); }
+bool bool_argument(FunctionCallInfo fcinfo, int position) {
+  return !PG_ARGISNULL(position) && PG_GETARG_BOOL(position);
+}
 
 } // namespace
 
@@ -87,7 +89,8 @@ Datum retention_check(PG_FUNCTION_ARGS) {
     const auto one = server::argument(fcinfo, 0);
     boundary::Rows rows;
     for (const std::string& name : one ? std::vector<std::string>{*one} : server::store::names())
-      for (boundary::Row& row : server::findings(server::presets::stored_or_built(name))) rows.push_back(std::move(row));
+      for (boundary::Row& row : server::findings(server::presets::stored_or_built(name)))
+        rows.push_back(std::move(row));
     return server::set_of(fcinfo, rows);
   });
 }
@@ -109,7 +112,8 @@ PG_FUNCTION_INFO_V1(retention_run_list);
 Datum retention_run_list(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) {
     boundary::Rows rows;
-    for (const std::string& name : server::application::run_list()) rows.push_back({name});
+    for (const std::string& name : server::application::run_list())
+      rows.push_back({name});
     return server::set_of(fcinfo, rows);
   });
 }
@@ -124,7 +128,8 @@ Datum retention_adopt_preset(PG_FUNCTION_ARGS) {
     names.time_column = text_or_empty(fcinfo, 3);
     names.expire_after = text_or_empty(fcinfo, 4);
     names.time_zone = text_or_empty(fcinfo, 5);
-    if (const auto path = server::argument(fcinfo, 6)) names.path = core::array_items(*path);
+    if (const auto path = server::argument(fcinfo, 6))
+      names.path = core::array_items(*path);
     names.activity = oid_argument(fcinfo, 7);
     names.activity_time_column = text_or_empty(fcinfo, 8);
     names.activity_condition = text_or_empty(fcinfo, 9);
@@ -219,17 +224,20 @@ Datum retention_resume_policy(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(retention_cleanup_inactive_carts);
 Datum retention_cleanup_inactive_carts(PG_FUNCTION_ARGS) {
-  return enter(fcinfo, [](FunctionCallInfo fcinfo) { return clean(fcinfo, "inactive_carts", "inactive_days", "days"); });
+  return enter(fcinfo,
+               [](FunctionCallInfo fcinfo) { return clean(fcinfo, "inactive_carts", "inactive_days", "days"); });
 }
 
 PG_FUNCTION_INFO_V1(retention_cleanup_old_cart_items);
 Datum retention_cleanup_old_cart_items(PG_FUNCTION_ARGS) {
-  return enter(fcinfo, [](FunctionCallInfo fcinfo) { return clean(fcinfo, "old_cart_items", "older_than_days", "days"); });
+  return enter(fcinfo,
+               [](FunctionCallInfo fcinfo) { return clean(fcinfo, "old_cart_items", "older_than_days", "days"); });
 }
 
 PG_FUNCTION_INFO_V1(retention_cleanup_inactive_sessions);
 Datum retention_cleanup_inactive_sessions(PG_FUNCTION_ARGS) {
-  return enter(fcinfo, [](FunctionCallInfo fcinfo) { return clean(fcinfo, "inactive_sessions", "inactive_hours", "hours"); });
+  return enter(fcinfo,
+               [](FunctionCallInfo fcinfo) { return clean(fcinfo, "inactive_sessions", "inactive_hours", "hours"); });
 }
 
 PG_FUNCTION_INFO_V1(retention_cleanup_inactive_sessions_for_user);
@@ -241,7 +249,9 @@ Datum retention_cleanup_inactive_sessions_for_user(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(retention_expire_pending_bookings);
 Datum retention_expire_pending_bookings(PG_FUNCTION_ARGS) {
-  return enter(fcinfo, [](FunctionCallInfo fcinfo) { return clean(fcinfo, "pending_bookings", "older_than_minutes", "minutes"); });
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    return clean(fcinfo, "pending_bookings", "older_than_minutes", "minutes");
+  });
 }
 
 PG_FUNCTION_INFO_V1(retention_get_inactive_carts_preview);

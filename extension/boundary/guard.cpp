@@ -17,9 +17,11 @@ int code_of(const std::string& sqlstate) {
 
 /// Copies text into the server's memory; nullptr where the text is empty or memory is gone. Never raises.
 char* keep(const std::string& text) noexcept {
-  if (text.empty()) return nullptr;
+  if (text.empty())
+    return nullptr;
   auto* copy = static_cast<char*>(MemoryContextAllocExtended(CurrentMemoryContext, text.size() + 1, MCXT_ALLOC_NO_OOM));
-  if (copy != nullptr) std::memcpy(copy, text.c_str(), text.size() + 1);
+  if (copy != nullptr)
+    std::memcpy(copy, text.c_str(), text.size() + 1);
   return copy;
 }
 
@@ -33,7 +35,8 @@ struct Report {
 };
 
 [[noreturn]] void raise(const Report& report) {
-  if (report.server_error != nullptr) ReThrowError(report.server_error);
+  if (report.server_error != nullptr)
+    ReThrowError(report.server_error);
   ereport(ERROR, (errcode(report.code), errmsg("%s", report.message ? report.message : "out of memory"),
                   report.detail ? errdetail("%s", report.detail) : 0, report.hint ? errhint("%s", report.hint) : 0));
   pg_unreachable();
@@ -45,9 +48,7 @@ ErrorData* protect(void (*call)(void*), void* state) noexcept {
   MemoryContext const context = CurrentMemoryContext;
   ErrorData* volatile error = nullptr;
   PG_TRY();
-  {
-    call(state);
-  }
+  { call(state); }
   PG_CATCH();
   {
     MemoryContextSwitchTo(context);
@@ -94,9 +95,7 @@ void warn(const Caught& caught, const std::string& prefix) {
 }
 
 void notice(const std::string& message, const std::string& hint) {
-  server([&] {
-    ereport(NOTICE, (errmsg("%s", message.c_str()), hint.empty() ? 0 : errhint("%s", hint.c_str())));
-  });
+  server([&] { ereport(NOTICE, (errmsg("%s", message.c_str()), hint.empty() ? 0 : errhint("%s", hint.c_str()))); });
 }
 
 void log(const std::string& message) {

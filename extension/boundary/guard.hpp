@@ -29,11 +29,13 @@ private:
 
 /// Calls the server: runs `body`, and throws ServerError where the server raised ERROR.
 /// A body owns nothing (it may be left by a long jump) and returns a value that needs no destructor.
-template <class Body> auto server(Body&& body) -> decltype(body()) {
+template <class Body>
+auto server(Body&& body) -> decltype(body()) {
   using Result = decltype(body());
   if constexpr (std::is_void_v<Result>) {
     const auto call = [](void* state) { (*static_cast<std::remove_reference_t<Body>*>(state))(); };
-    if (ErrorData* error = protect(call, &body)) throw ServerError(error);
+    if (ErrorData* error = protect(call, &body))
+      throw ServerError(error);
   } else {
     static_assert(std::is_trivially_destructible_v<Result>, "a long jump would leave the result undestroyed");
     struct State {
@@ -41,7 +43,8 @@ template <class Body> auto server(Body&& body) -> decltype(body()) {
       Result result;
     } state{&body, {}};
     const auto call = [](void* s) { static_cast<State*>(s)->result = (*static_cast<State*>(s)->body)(); };
-    if (ErrorData* error = protect(call, &state)) throw ServerError(error);
+    if (ErrorData* error = protect(call, &state))
+      throw ServerError(error);
     return state.result;
   }
 }
@@ -61,7 +64,8 @@ struct Caught {
 
 /// Runs `body` in a subtransaction. An error inside undoes everything that it did and is returned;
 /// nullopt means that it went through. Cancel, shutdown and lost memory are never swallowed.
-template <class Body> std::optional<Caught> attempt(Body&& body);
+template <class Body>
+std::optional<Caught> attempt(Body&& body);
 
 namespace detail {
 struct Surroundings {
@@ -74,7 +78,8 @@ void abort_subtransaction(Surroundings surroundings);
 [[nodiscard]] bool must_pass(const ServerError& error) noexcept;
 } // namespace detail
 
-template <class Body> std::optional<Caught> attempt(Body&& body) {
+template <class Body>
+std::optional<Caught> attempt(Body&& body) {
   const detail::Surroundings surroundings = detail::begin_subtransaction();
   std::exception_ptr passing;
   Caught caught;
@@ -83,7 +88,8 @@ template <class Body> std::optional<Caught> attempt(Body&& body) {
     detail::commit_subtransaction(surroundings);
     return std::nullopt;
   } catch (const ServerError& error) {
-    if (detail::must_pass(error)) passing = std::current_exception();
+    if (detail::must_pass(error))
+      passing = std::current_exception();
     caught = describe(error);
   } catch (const core::Failure& failure) {
     caught = Caught{failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
@@ -92,12 +98,14 @@ template <class Body> std::optional<Caught> attempt(Body&& body) {
   }
   // Ended here in every case: an error that left it open would only undo it, and leave the transaction aborted.
   detail::abort_subtransaction(surroundings);
-  if (passing) std::rethrow_exception(passing);
+  if (passing)
+    std::rethrow_exception(passing);
   return caught;
 }
 
 /// Runs `body` in a subtransaction, and undoes what it did where it returns false. Errors pass through.
-template <class Body> void trial(Body&& body) {
+template <class Body>
+void trial(Body&& body) {
   const detail::Surroundings surroundings = detail::begin_subtransaction();
   std::exception_ptr passing;
   bool keeps = false;
@@ -110,7 +118,8 @@ template <class Body> void trial(Body&& body) {
     detail::commit_subtransaction(surroundings);
   else
     detail::abort_subtransaction(surroundings);
-  if (passing) std::rethrow_exception(passing);
+  if (passing)
+    std::rethrow_exception(passing);
 }
 
 /// Raises a WARNING with the given SQLSTATE.

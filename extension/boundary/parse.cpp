@@ -37,7 +37,8 @@ Node* only_statement(const std::string& text, RawParseMode mode) {
 const char* written_out(const std::string& statement) {
   return server([&] {
     List* const parsed = raw_parser(statement.c_str(), RAW_PARSE_DEFAULT);
-    Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), statement.c_str(), nullptr, 0, nullptr);
+    Query* const query =
+        parse_analyze_fixedparams(linitial_node(RawStmt, parsed), statement.c_str(), nullptr, 0, nullptr);
     const int level = NewGUCNestLevel();
     set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     const char* text = pg_get_querydef(query, false);
@@ -56,7 +57,8 @@ std::string qualified_expression(const std::string& text, const std::string& fro
   const std::string mark = "pg_retention_expression", select = "SELECT ";
   const std::string out = written_out(select + "(" + text + "\n) AS " + mark + " FROM " + from);
   const std::size_t begin = out.find(select), end = out.rfind(" AS " + mark);
-  if (begin == std::string::npos || end == std::string::npos) cannot_write_out(text);
+  if (begin == std::string::npos || end == std::string::npos)
+    cannot_write_out(text);
   return out.substr(begin + select.size(), end - begin - select.size());
 }
 
@@ -65,7 +67,8 @@ std::string qualified_assignments(const std::string& text, const std::string& sc
   const std::string out = written_out("UPDATE " + table + " AS target SET " + text + "\n");
   // The table's own name comes first and might hold the words looked for.
   const std::size_t begin = out.find(set, schema.size() + name.size());
-  if (begin == std::string::npos) cannot_write_out(text);
+  if (begin == std::string::npos)
+    cannot_write_out(text);
   return out.substr(begin + set.size());
 }
 
@@ -75,19 +78,22 @@ void require_expression(const std::string& text, const std::string& what) {
     return statement != nullptr && IsA(statement, SelectStmt) && is_bare(castNode(SelectStmt, statement)) &&
            linitial_node(ResTarget, castNode(SelectStmt, statement)->targetList)->name == nullptr;
   });
-  if (!is_expression) refuse(text, what, "a single expression");
+  if (!is_expression)
+    refuse(text, what, "a single expression");
 }
 
 void require_assignments(const std::string& text, const std::string& what) {
   const std::string statement = "UPDATE t SET " + text + "\n";
   const bool is_assignments = server([&] {
     Node* const parsed = only_statement(statement, RAW_PARSE_DEFAULT);
-    if (parsed == nullptr || !IsA(parsed, UpdateStmt)) return false;
+    if (parsed == nullptr || !IsA(parsed, UpdateStmt))
+      return false;
     const auto* update = castNode(UpdateStmt, parsed);
     return update->whereClause == nullptr && update->fromClause == NIL && update->returningList == NIL &&
            update->withClause == nullptr;
   });
-  if (!is_assignments) refuse(text, what, "a list of assignments");
+  if (!is_assignments)
+    refuse(text, what, "a list of assignments");
 }
 
 } // namespace pg_retention::boundary

@@ -11,10 +11,12 @@ void require_expression(const std::string& text, const std::string& what);
 void require_assignments(const std::string& text, const std::string& what);
 
 /// The expression with every name in it resolved now, by the session's search_path, and written out: what it means no
-/// longer depends on anybody's search_path. `from` is the FROM list that it may refer to. Server errors tell what is wrong.
+/// longer depends on anybody's search_path. `from` is the FROM list that it may refer to. Server errors tell what is
+/// wrong.
 [[nodiscard]] std::string qualified_expression(const std::string& text, const std::string& from);
 
 /// The same for assignments to the columns of `schema`.`name`, which they may call target.
-[[nodiscard]] std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name);
+[[nodiscard]] std::string qualified_assignments(const std::string& text, const std::string& schema,
+                                                const std::string& name);
 
 } // namespace pg_retention::boundary

@@ -11,16 +11,18 @@ namespace {
 
 /// Parameters as SPI takes them; allocated in the current memory context.
 ParamListInfo bind(const std::vector<Arg>& args) {
-  if (args.empty()) return nullptr;
+  if (args.empty())
+    return nullptr;
   ParamListInfo list = makeParamList(static_cast<int>(args.size()));
   for (std::size_t i = 0; i < args.size(); ++i) {
     ParamExternData& slot = list->params[i];
     slot.ptype = args[i].type;
     slot.pflags = PARAM_FLAG_CONST;
     slot.isnull = args[i].is_null;
-    slot.value = args[i].text != nullptr ? PointerGetDatum(cstring_to_text_with_len(
-                                               args[i].text->data(), static_cast<int>(args[i].text->size())))
-                                         : args[i].value;
+    slot.value =
+        args[i].text != nullptr
+            ? PointerGetDatum(cstring_to_text_with_len(args[i].text->data(), static_cast<int>(args[i].text->size())))
+            : args[i].value;
   }
   return list;
 }
@@ -35,7 +37,8 @@ struct Table {
 };
 
 void connect() {
-  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "could not connect to SPI");
+  if (SPI_connect() != SPI_OK_CONNECT)
+    elog(ERROR, "could not connect to SPI");
 }
 
 /// Copies SPI's result into `table` as text.
@@ -65,12 +68,16 @@ Table run_now(const std::string& sql, const std::vector<Arg>& args) {
       values[i] = args[i].value;
     }
     SPIPlanPtr const plan = SPI_prepare(sql.c_str(), static_cast<int>(args.size()), types);
-    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    if (plan == nullptr)
+      elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     CommandCounterIncrement();
-    const int outcome = SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
-    if (outcome < 0) elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(outcome));
+    const int outcome =
+        SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+    if (outcome < 0)
+      elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(outcome));
     table.processed = SPI_processed;
-    if (SPI_tuptable != nullptr) take_cells(table);
+    if (SPI_tuptable != nullptr)
+      take_cells(table);
     SPI_finish();
     return table;
   });
@@ -87,9 +94,11 @@ Table run(const std::string& sql, const std::vector<Arg>& args, View view, bool 
     options.params = bind(args);
     options.read_only = view == View::as_pushed;
     const int outcome = SPI_execute_extended(sql.c_str(), &options);
-    if (outcome < 0) elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
+    if (outcome < 0)
+      elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
     table.processed = SPI_processed;
-    if (want_rows && SPI_tuptable != nullptr) take_cells(table);
+    if (want_rows && SPI_tuptable != nullptr)
+      take_cells(table);
     SPI_finish();
     return table;
   });
@@ -127,7 +136,8 @@ Rows copied(const Table& table) {
   for (std::uint64_t r = 0; r < table.rows; ++r) {
     rows[r].resize(static_cast<std::size_t>(table.columns));
     for (int c = 0; c < table.columns; ++c)
-      if (const char* cell = table.cells[r * table.columns + c]) rows[r][c] = cell;
+      if (const char* cell = table.cells[r * table.columns + c])
+        rows[r][c] = cell;
   }
   server([&] { MemoryContextDelete(table.context); });
   return rows;
@@ -135,7 +145,9 @@ Rows copied(const Table& table) {
 
 } // namespace
 
-Rows query(const std::string& sql, const std::vector<Arg>& args, View view) { return copied(run(sql, args, view, true)); }
+Rows query(const std::string& sql, const std::vector<Arg>& args, View view) {
+  return copied(run(sql, args, view, true));
+}
 
 Rows change(const std::string& sql, const std::vector<Arg>& args) { return copied(run_now(sql, args)); }
 
@@ -153,9 +165,9 @@ Text single(const std::string& sql, const std::vector<Arg>& args, View view) {
 void prepare(const std::string& sql, const std::vector<Oid>& types) {
   server([&] {
     connect();
-    SPIPlanPtr const plan =
-        SPI_prepare(sql.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
-    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    SPIPlanPtr const plan = SPI_prepare(sql.c_str(), static_cast<int>(types.size()), const_cast<Oid*>(types.data()));
+    if (plan == nullptr)
+      elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     SPI_finish();
   });
 }
@@ -164,7 +176,8 @@ Oid result_type(const std::string& sql) {
   return server([&] {
     connect();
     SPIPlanPtr const plan = SPI_prepare(sql.c_str(), 0, nullptr);
-    if (plan == nullptr) elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    if (plan == nullptr)
+      elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     auto* const source = static_cast<CachedPlanSource*>(linitial(SPI_plan_get_plan_sources(plan)));
     const Oid type = source->resultDesc != nullptr ? TupleDescAttr(source->resultDesc, 0)->atttypid : InvalidOid;
     SPI_finish();
@@ -189,10 +202,12 @@ void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
     options.read_only = true;
     options.dest = &receiver.base;
     const int outcome = SPI_execute_extended(sql.c_str(), &options);
-    if (outcome < 0) elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
+    if (outcome < 0)
+      elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
     SPI_finish();
   });
-  if (thrown) std::rethrow_exception(thrown);
+  if (thrown)
+    std::rethrow_exception(thrown);
 }
 
 } // namespace pg_retention::boundary

@@ -51,8 +51,10 @@ std::string meaningful(const std::string& column, const TimeColumn& time) {
   std::string sql;
   if (time.kind == TimeKind::timestamptz || time.kind == TimeKind::timestamp || time.kind == TimeKind::date)
     sql += " AND " + column + " > '-infinity'";
-  if (time.kind == TimeKind::uuid) sql += " AND pg_catalog.substr(" + column + "::pg_catalog.text, 15, 1) = '7'";
-  for (const std::string& value : time.never) sql += " AND " + column + " <> " + quote_literal(value);
+  if (time.kind == TimeKind::uuid)
+    sql += " AND pg_catalog.substr(" + column + "::pg_catalog.text, 15, 1) = '7'";
+  for (const std::string& value : time.never)
+    sql += " AND " + column + " <> " + quote_literal(value);
   return sql;
 }
 
@@ -62,25 +64,32 @@ TimeKind time_kind(std::string_view type_name, TimeUnit unit, std::string_view c
   const bool is_integer = type_name == "int4" || type_name == "int8";
   const std::string name = quote_identifier(column);
   if (is_integer && unit == TimeUnit::none)
-    throw Failure(sqlstate::invalid_parameter_value, "column " + name + " is an integer and its unit of time is unknown",
-                  "", "Say time_unit => 's', 'ms' or 'us'.");
+    throw Failure(sqlstate::invalid_parameter_value,
+                  "column " + name + " is an integer and its unit of time is unknown", "",
+                  "Say time_unit => 's', 'ms' or 'us'.");
   if (!is_integer && unit != TimeUnit::none)
     throw Failure(sqlstate::invalid_parameter_value, "time_unit is for integer columns only",
                   "Column " + name + " is of type " + std::string(type_name) + ".", "Leave time_unit out.");
-  if (is_integer) return TimeKind::integer;
-  if (type_name == "timestamptz") return TimeKind::timestamptz;
-  if (type_name == "timestamp") return TimeKind::timestamp;
-  if (type_name == "date") return TimeKind::date;
-  if (type_name == "uuid") return TimeKind::uuid;
-  throw Failure(sqlstate::datatype_mismatch, "column " + name + " holds no time",
-                "It is of type " + std::string(type_name) + ".",
-                "A time column is timestamptz, timestamp, date, integer or bigint (with time_unit), or uuid version 7.");
+  if (is_integer)
+    return TimeKind::integer;
+  if (type_name == "timestamptz")
+    return TimeKind::timestamptz;
+  if (type_name == "timestamp")
+    return TimeKind::timestamp;
+  if (type_name == "date")
+    return TimeKind::date;
+  if (type_name == "uuid")
+    return TimeKind::uuid;
+  throw Failure(
+      sqlstate::datatype_mismatch, "column " + name + " holds no time", "It is of type " + std::string(type_name) + ".",
+      "A time column is timestamptz, timestamp, date, integer or bigint (with time_unit), or uuid version 7.");
 }
 
 std::string expired(std::string_view alias, const TimeColumn& time, std::string_view cutoff) {
   const std::string column = column_of(alias, time);
   const std::string old = column + " < " + bound(time, cutoff) + meaningful(column, time);
-  if (time.when_null == WhenNull::keep) return "(" + old + ")";
+  if (time.when_null == WhenNull::keep)
+    return "(" + old + ")";
   return "(" + column + " IS NULL OR (" + old + "))";
 }
 

@@ -9,13 +9,15 @@ namespace {
 
 std::string describe(const Path& path) {
   std::vector<std::string> names;
-  for (const ForeignKey& key : path) names.push_back(key.label());
+  for (const ForeignKey& key : path)
+    names.push_back(key.label());
   return join(names, ", ");
 }
 
 std::vector<std::string> names_of(const Path& path) {
   std::vector<std::string> names;
-  for (const ForeignKey& key : path) names.push_back(key.name);
+  for (const ForeignKey& key : path)
+    names.push_back(key.name);
   return names;
 }
 
@@ -23,11 +25,14 @@ std::vector<std::string> names_of(const Path& path) {
 void walk(const std::vector<ForeignKey>& keys, std::uint32_t at, std::uint32_t to, Path& walked,
           std::vector<Path>& found) {
   constexpr std::size_t deepest = 12;
-  if (walked.size() == deepest) return;
+  if (walked.size() == deepest)
+    return;
   for (const ForeignKey& key : keys) {
-    if (key.child.oid != at) continue;
+    if (key.child.oid != at)
+      continue;
     const auto visited = [&](const ForeignKey& step) { return step.child.oid == key.parent.oid; };
-    if (key.parent.oid == at || std::any_of(walked.begin(), walked.end(), visited)) continue;
+    if (key.parent.oid == at || std::any_of(walked.begin(), walked.end(), visited))
+      continue;
     walked.push_back(key);
     if (key.parent.oid == to)
       found.push_back(walked);
@@ -47,16 +52,15 @@ std::string ForeignKey::condition(std::string_view child_alias, std::string_view
   return join(terms, " AND ");
 }
 
-std::string ForeignKey::label() const {
-  return child.label() + "." + quote_identifier(name) + " -> " + parent.label();
-}
+std::string ForeignKey::label() const { return child.label() + "." + quote_identifier(name) + " -> " + parent.label(); }
 
 std::vector<Path> paths(const std::vector<ForeignKey>& keys, std::uint32_t from, std::uint32_t to, std::size_t most) {
   std::vector<Path> found;
   Path walked;
   walk(keys, from, to, walked, found);
   std::stable_sort(found.begin(), found.end(), [](const Path& a, const Path& b) { return a.size() < b.size(); });
-  if (found.size() > most) found.resize(most);
+  if (found.size() > most)
+    found.resize(most);
   return found;
 }
 
@@ -65,22 +69,22 @@ Path the_path(const std::vector<ForeignKey>& keys, const Relation& from, const R
   std::vector<Path> found = paths(keys, from.oid, to.oid, chosen.empty() ? 16 : 1000);
   if (!chosen.empty()) {
     for (Path& path : found)
-      if (names_of(path) == chosen) return path;
+      if (names_of(path) == chosen)
+        return path;
     throw Failure(sqlstate::undefined_object,
                   "path {" + join(chosen, ", ") + "} does not lead from " + from.label() + " to " + to.label(),
                   found.empty() ? "No foreign keys lead there." : "One that does: " + describe(found.front()) + ".",
                   "A path names the foreign key constraints in order, from target to subject.");
   }
   if (found.empty())
-    throw Failure(sqlstate::undefined_object,
-                  "no foreign keys lead from " + from.label() + " to " + to.label(), "",
+    throw Failure(sqlstate::undefined_object, "no foreign keys lead from " + from.label() + " to " + to.label(), "",
                   "Add the foreign key, or state the relation in condition.");
   if (found.size() > 1) {
     std::string detail;
-    for (const Path& path : found) detail += (detail.empty() ? "" : "; ") + describe(path);
-    throw Failure(sqlstate::ambiguous_parameter,
-                  "more than one path leads from " + from.label() + " to " + to.label(), detail + ".",
-                  "Choose one with path => ARRAY['" + join(names_of(found.front()), "', '") + "'].");
+    for (const Path& path : found)
+      detail += (detail.empty() ? "" : "; ") + describe(path);
+    throw Failure(sqlstate::ambiguous_parameter, "more than one path leads from " + from.label() + " to " + to.label(),
+                  detail + ".", "Choose one with path => ARRAY['" + join(names_of(found.front()), "', '") + "'].");
   }
   return found.front();
 }

@@ -7,7 +7,8 @@ namespace {
 std::string doubled(std::string_view text, char quote) {
   std::string out(1, quote);
   for (const char c : text) {
-    if (c == quote) out += quote;
+    if (c == quote)
+      out += quote;
     out += c;
   }
   return out + quote;
@@ -18,10 +19,12 @@ std::string doubled(std::string_view text, char quote) {
 std::string quote_identifier(std::string_view name) { return doubled(name, '"'); }
 
 std::string quote_literal(std::string_view text) {
-  if (text.find('\\') == std::string_view::npos) return doubled(text, '\'');
+  if (text.find('\\') == std::string_view::npos)
+    return doubled(text, '\'');
   std::string escaped;
   for (const char c : text) {
-    if (c == '\\') escaped += '\\';
+    if (c == '\\')
+      escaped += '\\';
     escaped += c;
   }
   return "E" + doubled(escaped, '\'');
@@ -30,7 +33,8 @@ std::string quote_literal(std::string_view text) {
 std::string join(const std::vector<std::string>& items, std::string_view separator) {
   std::string out;
   for (const std::string& item : items) {
-    if (!out.empty()) out += separator;
+    if (!out.empty())
+      out += separator;
     out += item;
   }
   return out;

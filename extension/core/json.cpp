@@ -22,7 +22,8 @@ std::string json_string(std::string_view text) {
 }
 
 JsonObject& JsonObject::raw(std::string_view key, std::string_view json) {
-  if (!body_.empty()) body_ += ", ";
+  if (!body_.empty())
+    body_ += ", ";
   body_ += json_string(key);
   body_ += ": ";
   body_ += json;

@@ -13,13 +13,15 @@ std::string counted(std::uint64_t count, std::string_view noun) {
 std::string skipped_tail(std::uint64_t locked, std::uint64_t blocked, std::uint64_t held, std::uint64_t returned) {
   std::vector<std::string> reasons;
   const auto add = [&](std::uint64_t count, const char* what) {
-    if (count != 0) reasons.push_back(std::to_string(count) + " " + what);
+    if (count != 0)
+      reasons.push_back(std::to_string(count) + " " + what);
   };
   add(locked, "locked");
   add(blocked, "blocked");
   add(held, "held");
   add(returned, "returned to activity");
-  if (reasons.empty()) return "";
+  if (reasons.empty())
+    return "";
   return "; skipped " + std::to_string(locked + blocked + held + returned) + " (" + join(reasons, ", ") + ")";
 }
 

@@ -37,10 +37,12 @@ template <class Meaning>
 Meaning word(const Fields& fields, std::string_view name,
              std::initializer_list<std::pair<std::string_view, Meaning>> meanings) {
   const auto& value = field(fields, name);
-  if (!value) return meanings.begin()->second;
+  if (!value)
+    return meanings.begin()->second;
   std::vector<std::string> known;
   for (const auto& [spelling, meaning] : meanings) {
-    if (*value == spelling) return meaning;
+    if (*value == spelling)
+      return meaning;
     known.push_back("'" + std::string(spelling) + "'");
   }
   throw Failure(sqlstate::invalid_parameter_value,
@@ -55,7 +57,8 @@ Meaning word(const Fields& fields, std::string_view name,
 /// Refuses fields that contradict each other or have values that cannot be.
 void require_sense(const Policy& policy) {
   if (policy.action == Action::update && policy.set_clause.empty())
-    refuse("action 'update' needs a set_clause", "For example action => 'update', set_clause => $$status = 'Expired'$$.");
+    refuse("action 'update' needs a set_clause",
+           "For example action => 'update', set_clause => $$status = 'Expired'$$.");
   if (policy.action != Action::update && !policy.set_clause.empty())
     refuse("set_clause is for action 'update' only", "Leave it out, or say action => 'update'.");
   if (policy.action != Action::archive && policy.archive_to != 0)
@@ -64,13 +67,16 @@ void require_sense(const Policy& policy) {
     refuse("expiry_expression takes the place of time_column", "Give one of the two.");
   if (policy.time_columns.empty() && policy.unit != TimeUnit::none)
     refuse("time_unit needs a time_column", "It says how that column's integers are read.");
-  if (policy.keep_latest && *policy.keep_latest <= 0) refuse("keep_latest must be greater than zero", "Leave it out to keep none.");
-  if (!policy.keep_per.empty() && !policy.keep_latest) refuse("keep_per needs keep_latest", "For example keep_latest => 3.");
+  if (policy.keep_latest && *policy.keep_latest <= 0)
+    refuse("keep_latest must be greater than zero", "Leave it out to keep none.");
+  if (!policy.keep_per.empty() && !policy.keep_latest)
+    refuse("keep_per needs keep_latest", "For example keep_latest => 3.");
   if (policy.keep_latest && policy.subject != 0)
     refuse("keep_latest needs a time of the target's own", "Leave subject out.");
   if (policy.keep_latest && policy.time_columns.empty() && policy.expiry_expression.empty())
     refuse("keep_latest needs a time_column or an expiry_expression", "It decides which rows are the newest.");
-  if (policy.max_rows && *policy.max_rows < 0) refuse("max_rows must not be negative", "Leave it out for no limit.");
+  if (policy.max_rows && *policy.max_rows < 0)
+    refuse("max_rows must not be negative", "Leave it out for no limit.");
   if (policy.max_fraction && !(*policy.max_fraction >= 0 && *policy.max_fraction <= 1))
     refuse("max_fraction must be between 0 and 1", "For example 0.25: a quarter of the table.");
 }
@@ -78,10 +84,14 @@ void require_sense(const Policy& policy) {
 } // namespace
 
 TimeUnit time_unit(std::string_view text) {
-  if (text.empty()) return TimeUnit::none;
-  if (text == "s") return TimeUnit::seconds;
-  if (text == "ms") return TimeUnit::milliseconds;
-  if (text == "us") return TimeUnit::microseconds;
+  if (text.empty())
+    return TimeUnit::none;
+  if (text == "s")
+    return TimeUnit::seconds;
+  if (text == "ms")
+    return TimeUnit::milliseconds;
+  if (text == "us")
+    return TimeUnit::microseconds;
   throw Failure(sqlstate::invalid_parameter_value, "invalid value for time_unit: " + quote_literal(text), "",
                 "It is one of 's', 'ms', 'us'.");
 }
@@ -95,18 +105,22 @@ std::vector<std::string> array_items(std::string_view text) {
   while (i < body.size()) {
     std::string item;
     const bool quoted = body[i] == '"';
-    if (quoted) ++i;
+    if (quoted)
+      ++i;
     while (i < body.size() && (quoted ? body[i] != '"' : body[i] != ',')) {
       if (!quoted && (body[i] == '{' || body[i] == '}'))
         throw Failure(sqlstate::invalid_parameter_value, "not a one-dimensional array: " + quote_literal(text));
-      if (body[i] == '\\' && i + 1 < body.size()) ++i;
+      if (body[i] == '\\' && i + 1 < body.size())
+        ++i;
       item += body[i++];
     }
-    if (quoted) ++i;
+    if (quoted)
+      ++i;
     if (!quoted && item == "NULL")
       throw Failure(sqlstate::null_value_not_allowed, "array must not contain null values");
     out.push_back(std::move(item));
-    if (i < body.size() && body[i] == ',') ++i;
+    if (i < body.size() && body[i] == ',')
+      ++i;
   }
   return out;
 }
@@ -116,7 +130,8 @@ std::string array_text(const std::vector<std::string>& items) {
   for (const std::string& item : items) {
     std::string out = "\"";
     for (const char c : item) {
-      if (c == '"' || c == '\\') out += '\\';
+      if (c == '"' || c == '\\')
+        out += '\\';
       out += c;
     }
     quoted.push_back(out + "\"");
@@ -137,29 +152,33 @@ Policy read_policy(const Fields& fields) {
   policy.target_name = text(fields, "target_name");
   policy.subject_name = text(fields, "subject_name");
   policy.path = items(fields, "path");
-  policy.action = word<Action>(
-      fields, "action", {{"delete", Action::remove}, {"update", Action::update}, {"archive", Action::archive}});
+  policy.action = word<Action>(fields, "action",
+                               {{"delete", Action::remove}, {"update", Action::update}, {"archive", Action::archive}});
   policy.set_clause = text(fields, "set_clause");
   policy.time_columns = items(fields, "time_columns");
-  if (const std::string only = text(fields, "time_column"); !only.empty()) policy.time_columns = {only};
+  if (const std::string only = text(fields, "time_column"); !only.empty())
+    policy.time_columns = {only};
   policy.time_match = word<TimeMatch>(fields, "time_match", {{"all", TimeMatch::all}, {"any", TimeMatch::any}});
   policy.expiry_expression = text(fields, "expiry_expression");
   policy.unit = time_unit(text(fields, "time_unit"));
   policy.time_zone = text(fields, "time_zone");
   policy.never = items(fields, "never");
-  policy.when_null =
-      word<WhenNull>(fields, "when_null", {{"keep", WhenNull::keep}, {"expire", WhenNull::expire}});
+  policy.when_null = word<WhenNull>(fields, "when_null", {{"keep", WhenNull::keep}, {"expire", WhenNull::expire}});
   policy.expire_after = text(fields, "expire_after");
   policy.condition = text(fields, "condition");
-  policy.dependents = word<OnDependents>(
-      fields, "dependents", {{"refuse", OnDependents::refuse}, {"cascade", OnDependents::cascade}});
-  if (field(fields, "keep_latest")) policy.keep_latest = number(fields, "keep_latest");
+  policy.dependents =
+      word<OnDependents>(fields, "dependents", {{"refuse", OnDependents::refuse}, {"cascade", OnDependents::cascade}});
+  if (field(fields, "keep_latest"))
+    policy.keep_latest = number(fields, "keep_latest");
   policy.keep_per = items(fields, "keep_per");
-  if (field(fields, "max_rows")) policy.max_rows = number(fields, "max_rows");
-  if (const auto& fraction = field(fields, "max_fraction")) policy.max_fraction = std::stod(*fraction);
+  if (field(fields, "max_rows"))
+    policy.max_rows = number(fields, "max_rows");
+  if (const auto& fraction = field(fields, "max_fraction"))
+    policy.max_fraction = std::stod(*fraction);
   policy.archive_to = static_cast<std::uint32_t>(number(fields, "archive_to"));
   policy.archive_name = text(fields, "archive_name");
-  if (policy.subject == policy.target) policy.subject = 0;
+  if (policy.subject == policy.target)
+    policy.subject = 0;
   require_sense(policy);
   return policy;
 }
@@ -179,8 +198,10 @@ std::string_view dependent_action_name(DependentAction action) {
 }
 
 DependentAction dependent_action(std::string_view word) {
-  for (const auto action : {DependentAction::remove, DependentAction::set_null, DependentAction::keep, DependentAction::refuse})
-    if (word == dependent_action_name(action)) return action;
+  for (const auto action :
+       {DependentAction::remove, DependentAction::set_null, DependentAction::keep, DependentAction::refuse})
+    if (word == dependent_action_name(action))
+      return action;
   throw Failure(sqlstate::invalid_parameter_value, "invalid action for a dependent: " + quote_literal(word), "",
                 "It is one of 'delete', 'set_null', 'keep', 'refuse'.");
 }

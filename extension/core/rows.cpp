@@ -11,11 +11,13 @@ void KeyNumbers::grow() {
   std::vector<Slot> old(slots_.empty() ? 1024 : slots_.size() * 2);
   old.swap(slots_);
   for (const Slot& slot : old)
-    if (slot.number != none) slots_[place(slot.key)] = slot;
+    if (slot.number != none)
+      slots_[place(slot.key)] = slot;
 }
 
 std::uint32_t KeyNumbers::find_or_add(std::uint64_t key, std::uint32_t next) {
-  if ((size_ + 1) * 2 > slots_.size()) grow();
+  if ((size_ + 1) * 2 > slots_.size())
+    grow();
   Slot& slot = slots_[place(key)];
   if (slot.number == none) {
     slot = {key, next};
@@ -25,27 +27,31 @@ std::uint32_t KeyNumbers::find_or_add(std::uint64_t key, std::uint32_t next) {
 }
 
 std::uint16_t Leaves::number(std::uint32_t oid) {
-  if (oid == last_oid_) return last_number_;
+  if (oid == last_oid_)
+    return last_number_;
   const auto found = std::find(oids_.begin(), oids_.end(), oid);
   if (found == oids_.end() && oids_.size() > std::numeric_limits<std::uint16_t>::max())
     throw Failure("54000", "a policy reaches more than 65536 tables");
   last_number_ = static_cast<std::uint16_t>(found - oids_.begin());
   last_oid_ = oid;
-  if (found == oids_.end()) oids_.push_back(oid);
+  if (found == oids_.end())
+    oids_.push_back(oid);
   return last_number_;
 }
 
 std::uint32_t Guards::chain(const RowKey* keys) {
   const auto next = static_cast<std::uint32_t>(size());
   const std::uint32_t number = chains_.find_or_add(keys[0], next);
-  if (number == next) keys_.insert(keys_.end(), keys, keys + width_);
+  if (number == next)
+    keys_.insert(keys_.end(), keys, keys + width_);
   return number;
 }
 
 std::vector<RowKey> Guards::rows(std::size_t step) const {
   std::vector<RowKey> out;
   out.reserve(size());
-  for (std::uint32_t chain = 0; chain < size(); ++chain) out.push_back(key(chain, step));
+  for (std::uint32_t chain = 0; chain < size(); ++chain)
+    out.push_back(key(chain, step));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -67,7 +73,8 @@ std::optional<std::uint32_t> Family::find(RowKey key) const {
 }
 
 void Family::keep(std::uint32_t row, Fate why) {
-  if (fates_[row] == Fate::goes) fates_[row] = why;
+  if (fates_[row] == Fate::goes)
+    fates_[row] = why;
 }
 
 void Family::settle(std::uint32_t victims) {
@@ -75,7 +82,8 @@ void Family::settle(std::uint32_t victims) {
   std::sort(links_.begin(), links_.end(), [](const Link& a, const Link& b) { return a.child < b.child; });
   std::vector<std::uint32_t> open;
   for (std::uint32_t row = 0; row < size(); ++row)
-    if (fates_[row] != Fate::goes) open.push_back(row);
+    if (fates_[row] != Fate::goes)
+      open.push_back(row);
   while (!open.empty()) {
     const std::uint32_t row = open.back();
     open.pop_back();

@@ -26,7 +26,9 @@ public:
   /// The number of `key`: the one it has, or `next` from now on.
   std::uint32_t find_or_add(std::uint64_t key, std::uint32_t next);
   /// The number of `key`, or `none`.
-  [[nodiscard]] std::uint32_t find(std::uint64_t key) const { return slots_.empty() ? none : slots_[place(key)].number; }
+  [[nodiscard]] std::uint32_t find(std::uint64_t key) const {
+    return slots_.empty() ? none : slots_[place(key)].number;
+  }
   [[nodiscard]] std::size_t size() const { return size_; }
 
 private:
@@ -42,7 +44,8 @@ private:
     // Fibonacci hashing: neighbours spread over the whole table.
     const std::size_t mask = slots_.size() - 1;
     std::size_t at = (key * 0x9e3779b97f4a7c15ULL >> 24) & mask;
-    while (slots_[at].number != none && slots_[at].key != key) at = (at + 1) & mask;
+    while (slots_[at].number != none && slots_[at].key != key)
+      at = (at + 1) & mask;
     return at;
   }
   void grow();

@@ -9,7 +9,8 @@ constexpr const char* cutoff = "$1";
 
 /// Makes `subject` a name for the target's own row where users' SQL may say it; the planner folds it away.
 std::string own_subject(const Rule& rule, std::string_view alias) {
-  if (!rule.path.empty() || (rule.conditions.empty() && rule.activities.empty() && rule.expiry_expression.empty())) return "";
+  if (!rule.path.empty() || (rule.conditions.empty() && rule.activities.empty() && rule.expiry_expression.empty()))
+    return "";
   return " CROSS JOIN LATERAL (SELECT " + std::string(alias) + ".*) AS subject";
 }
 
@@ -19,7 +20,8 @@ std::string joined_path(const Rule& rule, std::size_t steps) {
   std::string before = "target";
   for (std::size_t i = 0; i < steps; ++i) {
     const std::string alias = step_alias(rule, i);
-    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" + rule.path[i].condition(before, alias) + ")";
+    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" +
+            rule.path[i].condition(before, alias) + ")";
     before = alias;
   }
   return from;
@@ -27,25 +29,29 @@ std::string joined_path(const Rule& rule, std::size_t steps) {
 
 /// True where some row of `source` keeps the subject alive.
 std::string is_alive(const ActivitySource& source) {
-  std::string sql = "EXISTS (SELECT 1 FROM " + source.relation.sql() + " AS activity WHERE (" +
-                    source.join_condition + "\n)";
-  if (!source.condition.empty()) sql += " AND (" + source.condition + "\n)";
+  std::string sql =
+      "EXISTS (SELECT 1 FROM " + source.relation.sql() + " AS activity WHERE (" + source.join_condition + "\n)";
+  if (!source.condition.empty())
+    sql += " AND (" + source.condition + "\n)";
   return sql + " AND " + alive("activity", source.time, cutoff) + ")";
 }
 
 std::string any_alive(const Rule& rule) {
   std::vector<std::string> terms;
-  for (const ActivitySource& source : rule.activities) terms.push_back(is_alive(source));
+  for (const ActivitySource& source : rule.activities)
+    terms.push_back(is_alive(source));
   return join(terms, " OR ");
 }
 
 /// What makes the subject expired.
 std::vector<std::string> expiry(const Rule& rule) {
   std::vector<std::string> terms;
-  if (!rule.times.empty()) terms.push_back(times_expired(rule));
+  if (!rule.times.empty())
+    terms.push_back(times_expired(rule));
   if (!rule.expiry_expression.empty())
     terms.push_back("((" + rule.expiry_expression + "\n) < $1 AND (" + rule.expiry_expression + "\n) > '-infinity')");
-  for (const ActivitySource& source : rule.activities) terms.push_back("NOT " + is_alive(source));
+  for (const ActivitySource& source : rule.activities)
+    terms.push_back("NOT " + is_alive(source));
   if (terms.empty())
     throw Failure(sqlstate::not_in_prerequisite_state, "policy on " + rule.target.label() + " has nothing that expires",
                   "It has neither a time column nor an activity.",
@@ -56,14 +62,17 @@ std::vector<std::string> expiry(const Rule& rule) {
 /// True where the row is not among the newest of its group, of those that satisfy the conditions.
 std::string not_among_latest(const Rule& rule) {
   std::vector<std::string> group;
-  for (const std::string& column : rule.keep_per) group.push_back("target." + quote_identifier(column));
+  for (const std::string& column : rule.keep_per)
+    group.push_back("target." + quote_identifier(column));
   std::string ranked = "SELECT target.tableoid AS o, target.ctid AS c, pg_catalog.row_number() OVER (" +
-                       (group.empty() ? "" : "PARTITION BY " + join(group, ", ") + " ") + "ORDER BY " + deciding_instant(rule) +
-                       " DESC NULLS LAST, target.tableoid, target.ctid DESC) AS n FROM " + rule.target.sql() + " AS target" +
-                       own_subject(rule, "target");
+                       (group.empty() ? "" : "PARTITION BY " + join(group, ", ") + " ") + "ORDER BY " +
+                       deciding_instant(rule) + " DESC NULLS LAST, target.tableoid, target.ctid DESC) AS n FROM " +
+                       rule.target.sql() + " AS target" + own_subject(rule, "target");
   std::vector<std::string> terms;
-  for (const std::string& condition : rule.conditions) terms.push_back("(" + condition + "\n)");
-  if (!terms.empty()) ranked += " WHERE " + join(terms, " AND ");
+  for (const std::string& condition : rule.conditions)
+    terms.push_back("(" + condition + "\n)");
+  if (!terms.empty())
+    ranked += " WHERE " + join(terms, " AND ");
   return "NOT EXISTS (SELECT 1 FROM (" + ranked + ") AS latest WHERE latest.n <= " + std::to_string(rule.keep_latest) +
          " AND latest.o = target.tableoid AND latest.c = target.ctid)";
 }
@@ -79,17 +88,22 @@ std::string step_alias(const Rule& rule, std::size_t step) {
 std::string subject_alias(const Rule& rule) { return rule.path.empty() ? "target" : "subject"; }
 
 std::string deciding_instant(const Rule& rule) {
-  if (!rule.expiry_expression.empty()) return "(" + rule.expiry_expression + "\n)";
+  if (!rule.expiry_expression.empty())
+    return "(" + rule.expiry_expression + "\n)";
   std::vector<std::string> instants;
-  for (const TimeColumn& time : rule.times) instants.push_back(instant(subject_alias(rule), time));
-  if (instants.empty()) return "NULL::pg_catalog.timestamptz";
-  if (instants.size() == 1) return instants.front();
+  for (const TimeColumn& time : rule.times)
+    instants.push_back(instant(subject_alias(rule), time));
+  if (instants.empty())
+    return "NULL::pg_catalog.timestamptz";
+  if (instants.size() == 1)
+    return instants.front();
   return (rule.match == TimeMatch::all ? "GREATEST(" : "LEAST(") + join(instants, ", ") + ")";
 }
 
 std::string times_expired(const Rule& rule) {
   std::vector<std::string> terms;
-  for (const TimeColumn& time : rule.times) terms.push_back(expired(subject_alias(rule), time, cutoff));
+  for (const TimeColumn& time : rule.times)
+    terms.push_back(expired(subject_alias(rule), time, cutoff));
   return "(" + join(terms, rule.match == TimeMatch::all ? " AND " : " OR ") + ")";
 }
 
@@ -104,8 +118,10 @@ std::string expression_probe(const Rule& rule) {
 
 std::string victims_source(const Rule& rule) {
   std::vector<std::string> terms = expiry(rule);
-  for (const std::string& condition : rule.conditions) terms.push_back("(" + condition + "\n)");
-  if (rule.keep_latest > 0) terms.push_back(not_among_latest(rule));
+  for (const std::string& condition : rule.conditions)
+    terms.push_back("(" + condition + "\n)");
+  if (rule.keep_latest > 0)
+    terms.push_back(not_among_latest(rule));
   return " FROM " + joined_path(rule, rule.path.size()) + own_subject(rule, "target") + where(terms);
 }
 
@@ -113,7 +129,8 @@ std::string victims_select(const Rule& rule, bool with_instant) {
   std::string columns = "target.tableoid, target.ctid";
   for (std::size_t i = 0; i < rule.path.size(); ++i)
     columns += ", " + step_alias(rule, i) + ".tableoid, " + step_alias(rule, i) + ".ctid";
-  if (with_instant) columns += ", " + deciding_instant(rule);
+  if (with_instant)
+    columns += ", " + deciding_instant(rule);
   return "SELECT " + columns + victims_source(rule);
 }
 
@@ -123,12 +140,14 @@ std::string chains_select(const Rule& rule) {
   for (std::size_t i = 0; i < rule.path.size(); ++i) {
     const std::string alias = step_alias(rule, i);
     columns += alias + ".tableoid, " + alias + ".ctid, ";
-    if (i == 0) continue;
-    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" + rule.path[i].condition(before, alias) + ")";
+    if (i == 0)
+      continue;
+    from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" +
+            rule.path[i].condition(before, alias) + ")";
     before = alias;
   }
-  return "SELECT " + columns + step_alias(rule, 0) + "." + quote_identifier(rule.path[0].parent_columns[0]) + " FROM " + from +
-         where(expiry(rule));
+  return "SELECT " + columns + step_alias(rule, 0) + "." + quote_identifier(rule.path[0].parent_columns[0]) + " FROM " +
+         from + where(expiry(rule));
 }
 
 std::string subjects_source(const Rule& rule) {
@@ -163,25 +182,30 @@ std::string children_select(const Bond& bond) {
 namespace {
 
 /// The part of a change that deletes or updates, as a query named `name` over the rows `rows`.
-std::string change_query(const RowChange& change, const std::string& name, const std::string& rows, const std::string& key) {
+std::string change_query(const RowChange& change, const std::string& name, const std::string& rows,
+                         const std::string& key) {
   const bool is_update = !change.set_clause.empty();
   // An update may move a row to another partition, which only the root knows how to do.
   const bool through_root = is_update && change.root.oid != change.leaf.oid;
   const std::string table =
       through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
   std::string sql = name + " AS (" + (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
-  if (is_update) sql += " SET " + change.set_clause + "\n";
+  if (is_update)
+    sql += " SET " + change.set_clause + "\n";
   sql += " WHERE target.ctid = ANY (" + rows + ")";
-  if (through_root) sql += " AND target.tableoid = " + std::to_string(change.leaf.oid);
+  if (through_root)
+    sql += " AND target.tableoid = " + std::to_string(change.leaf.oid);
   sql += " RETURNING ";
-  if (change.archive.oid != 0) return sql + "target.*)";
+  if (change.archive.oid != 0)
+    return sql + "target.*)";
   return sql + (key.empty() ? "1" : "target." + quote_identifier(key) + "::pg_catalog.text AS key") + ")";
 }
 
 /// The part that puts what `from` deleted into the archive.
 std::string archive_query(const RowChange& change, const std::string& name, const std::string& from) {
   std::string columns;
-  for (const std::string& column : change.archived_columns) columns += quote_identifier(column) + ", ";
+  for (const std::string& column : change.archived_columns)
+    columns += quote_identifier(column) + ", ";
   return name + " AS (INSERT INTO " + change.archive.sql() + " (" + columns + "retention_run_id, archived_at) SELECT " +
          columns + std::to_string(change.run_id) + ", pg_catalog.now() FROM " + from + " RETURNING 1)";
 }
@@ -194,12 +218,14 @@ std::string change_statement(const std::vector<RowChange>& changes, const std::s
     const std::string number = std::to_string(i + 1), changed = "c" + number, archive = "a" + number;
     queries.push_back(change_query(changes[i], changed, "$" + number, i == 0 ? key : ""));
     counts.push_back("(SELECT pg_catalog.count(*) FROM " + changed + ")");
-    if (changes[i].archive.oid == 0) continue;
+    if (changes[i].archive.oid == 0)
+      continue;
     queries.push_back(archive_query(changes[i], archive, changed));
     archived.push_back("(SELECT pg_catalog.count(*) FROM " + archive + ")");
   }
   counts.insert(counts.end(), archived.begin(), archived.end());
-  if (!key.empty()) counts.push_back("ARRAY(SELECT key FROM c1 LIMIT 1000)");
+  if (!key.empty())
+    counts.push_back("ARRAY(SELECT key FROM c1 LIMIT 1000)");
   return "WITH " + join(queries, ", ") + " SELECT " + join(counts, ", ");
 }
 

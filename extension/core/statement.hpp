@@ -19,7 +19,7 @@ struct ActivitySource {
 /// A policy held against the catalog: everything resolved that a statement needs.
 struct Rule {
   Relation target;
-  Path path; ///< from target to subject; empty: the target is the subject
+  Path path;                     ///< from target to subject; empty: the target is the subject
   std::vector<TimeColumn> times; ///< of the subject
   TimeMatch match = TimeMatch::all;
   std::string expiry_expression; ///< SQL of type timestamptz over target and subject
@@ -74,9 +74,9 @@ struct Rule {
 /// How rows of one table hang on rows of another.
 struct Bond {
   Relation child, parent;
-  std::string condition;              ///< SQL over the aliases dependent and target
-  std::vector<std::string> columns;   ///< of a foreign key: the referring columns
-  bool is_key = false;                ///< of a foreign key: plain tables without their inheritance children
+  std::string condition;            ///< SQL over the aliases dependent and target
+  std::vector<std::string> columns; ///< of a foreign key: the referring columns
+  bool is_key = false;              ///< of a foreign key: plain tables without their inheritance children
 };
 
 /// A foreign key as a bond.
@@ -94,9 +94,10 @@ struct RowChange {
   std::int64_t run_id = 0; ///< written to the archive
 };
 
-/// Changes the row sets $1, $2, ... (tid[] each, one per change) at once, so that keys between them, self-references and
-/// cycles are checked when all is done. Returns one row: a count for each change, then one for each archive, in order.
-/// With `key` (a column of the first change's table), a last column has up to 1,000 keys of changed rows as text[].
+/// Changes the row sets $1, $2, ... (tid[] each, one per change) at once, so that keys between them, self-references
+/// and cycles are checked when all is done. Returns one row: a count for each change, then one for each archive, in
+/// order. With `key` (a column of the first change's table), a last column has up to 1,000 keys of changed rows as
+/// text[].
 [[nodiscard]] std::string change_statement(const std::vector<RowChange>& changes, const std::string& key = {});
 
 /// The alias of a path's step: step_1, ..., subject.

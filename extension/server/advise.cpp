@@ -40,7 +40,8 @@ public:
       give_back(before);
     });
     if (broken)
-      add("error", policy_.target_name, "the policy cannot run: " + broken->message + " (" + broken->sqlstate + ")", broken->hint);
+      add("error", policy_.target_name, "the policy cannot run: " + broken->message + " (" + broken->sqlstate + ")",
+          broken->hint);
     return std::move(rows_);
   }
 
@@ -61,15 +62,17 @@ private:
     else if (policy_.paused)
       add("info", policy_.name, "paused", resume);
     const Authority before = act_as_keeper();
-    const Rows last = boundary::query("SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
-                                      "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
-                                      "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused'",
-                                      {Arg::of(policy_.name)});
+    const Rows last =
+        boundary::query("SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
+                        "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
+                        "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused'",
+                        {Arg::of(policy_.name)});
     give_back(before);
     if (last[0][0] == "t")
       add("warning", policy_.name, "has never run", run);
     else if (!last[0][1])
-      add("error", policy_.name, "has never run successfully", "SELECT * FROM retention.runs WHERE policy = " + core::quote_literal(policy_.name) + " ORDER BY id DESC;");
+      add("error", policy_.name, "has never run successfully",
+          "SELECT * FROM retention.runs WHERE policy = " + core::quote_literal(policy_.name) + " ORDER BY id DESC;");
     else if (last[0][2] == "t")
       add("warning", policy_.name, "last success was at " + *last[0][1] + ", more than two days ago", run);
   }
@@ -86,9 +89,11 @@ private:
   }
 
   void want_index(const core::Relation& relation, const std::vector<std::string>& columns, const std::string& why) {
-    if (has_index(relation, columns)) return;
+    if (has_index(relation, columns))
+      return;
     std::vector<std::string> quoted;
-    for (const std::string& column : columns) quoted.push_back(core::quote(column));
+    for (const std::string& column : columns)
+      quoted.push_back(core::quote(column));
     const char* how = relation.kind == 'p' ? "CREATE INDEX ON " : "CREATE INDEX CONCURRENTLY ON ";
     add("warning", relation.label(), "no index on " + core::join(quoted, ", ") + ", " + why,
         how + relation.sql() + " (" + core::join(quoted, ", ") + ");");
@@ -96,24 +101,32 @@ private:
 
   void look_at_indexes(const Resolved& resolved) {
     const core::Rule& rule = resolved.rule;
-    for (const core::TimeColumn& time : rule.times) want_index(rule.subject(), {time.column}, "the time column");
-    for (const core::ForeignKey& step : rule.path) want_index(step.child, step.child_columns, "the key on the path to the subject");
+    for (const core::TimeColumn& time : rule.times)
+      want_index(rule.subject(), {time.column}, "the time column");
+    for (const core::ForeignKey& step : rule.path)
+      want_index(step.child, step.child_columns, "the key on the path to the subject");
     for (const Edge& edge : resolved.edges)
-      if (edge.bond.is_key) want_index(edge.bond.child, edge.bond.columns, "the key that refers to " + edge.bond.parent.label());
+      if (edge.bond.is_key)
+        want_index(edge.bond.child, edge.bond.columns, "the key that refers to " + edge.bond.parent.label());
   }
 
   void look_at_keys(const Resolved& resolved) {
     for (const core::ForeignKey& key : catalog::foreign_keys())
       for (const Edge& edge : resolved.edges)
-        if (key.on_delete == core::OnDelete::cascade && key.child.oid == edge.bond.child.oid && key.parent.oid == edge.bond.parent.oid)
-          add("info", key.child.label(), "foreign key " + core::quote(key.name) + " is ON DELETE CASCADE: a plain DELETE would remove its "
-              "rows without a word; a run locks and counts them", "");
+        if (key.on_delete == core::OnDelete::cascade && key.child.oid == edge.bond.child.oid &&
+            key.parent.oid == edge.bond.parent.oid)
+          add("info", key.child.label(),
+              "foreign key " + core::quote(key.name) +
+                  " is ON DELETE CASCADE: a plain DELETE would remove its "
+                  "rows without a word; a run locks and counts them",
+              "");
   }
 
   void look_at_tables(const Resolved& resolved) {
     std::vector<core::Relation> tables{resolved.rule.target};
     for (const Edge& edge : resolved.edges)
-      if (edge.action == EdgeAction::remove) tables.push_back(edge.bond.child);
+      if (edge.action == EdgeAction::remove)
+        tables.push_back(edge.bond.child);
     for (const core::Relation& table : tables) {
       const Rows facts = boundary::query(R"(
         SELECT c.relrowsecurity,
@@ -124,20 +137,24 @@ private:
           FROM pg_catalog.pg_class c WHERE c.oid = $1)",
                                          {Arg::oid(table.oid), Arg::of(table.schema), Arg::of(table.name)});
       if (facts[0][0] == "t")
-        add("warning", table.label(), "row security is on: where it would hide rows from the policy's owner, a run is an error", 
+        add("warning", table.label(),
+            "row security is on: where it would hide rows from the policy's owner, a run is an error",
             "ALTER ROLE " + core::quote(role_name(resolved.owner)) + " BYPASSRLS;");
-      if (facts[0][1] == "t") add("info", table.label(), "triggers on DELETE fire for every row: the direct hand is not used", "");
+      if (facts[0][1] == "t")
+        add("info", table.label(), "triggers on DELETE fire for every row: the direct hand is not used", "");
       if (facts[0][2] == "t")
-        add("error", table.label(), "published, with no replica identity: DELETE is an error", "ALTER TABLE " + table.sql() + " REPLICA IDENTITY FULL;");
+        add("error", table.label(), "published, with no replica identity: DELETE is an error",
+            "ALTER TABLE " + table.sql() + " REPLICA IDENTITY FULL;");
     }
   }
 
   void look_at_views(const core::Relation& target) {
-    for (const Row& row : boundary::query(
-             "SELECT DISTINCT r.ev_class::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid "
-             "JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass "
-             "AND d.refobjid = $1 AND c.relkind = 'm'",
-             {Arg::oid(target.oid)}))
+    for (const Row& row : boundary::query("SELECT DISTINCT r.ev_class::pg_catalog.regclass::pg_catalog.text FROM "
+                                          "pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid "
+                                          "JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE d.classid = "
+                                          "'pg_catalog.pg_rewrite'::pg_catalog.regclass "
+                                          "AND d.refobjid = $1 AND c.relkind = 'm'",
+                                          {Arg::oid(target.oid)}))
       add("info", *row[0], "a materialized view over " + target.label() + " still shows the rows until it is refreshed",
           "REFRESH MATERIALIZED VIEW " + *row[0] + ";");
   }
@@ -145,30 +162,36 @@ private:
   /// Rows that should have gone a whole period ago.
   void look_at_backlog(const Resolved& resolved, const std::string& zone) {
     const core::Rule& rule = resolved.rule;
-    if (rule.times.empty() && rule.expiry_expression.empty()) return;
+    if (rule.times.empty() && rule.expiry_expression.empty())
+      return;
     const TimestampTz cutoff = cutoff_before_now(policy_.expire_after, zone, true);
     const TimestampTz late = cutoff_before(policy_.expire_after, zone, true, printed(cutoff));
-    const Rows found = boundary::query("SELECT pg_catalog.count(*), pg_catalog.min(" + core::deciding_instant(rule) + ")" +
-                                           core::victims_source(rule),
+    const Rows found = boundary::query("SELECT pg_catalog.count(*), pg_catalog.min(" + core::deciding_instant(rule) +
+                                           ")" + core::victims_source(rule),
                                        {Arg::time(late)});
     if (found[0][0] != "0" && late < cutoff)
-      add("warning", rule.target.label(), *found[0][0] + " rows expired more than one whole period ago, the oldest at " + found[0][1].value_or("?"),
+      add("warning", rule.target.label(),
+          *found[0][0] + " rows expired more than one whole period ago, the oldest at " + found[0][1].value_or("?"),
           "SELECT * FROM retention.apply(" + core::quote_literal(policy_.name) + ");");
   }
 
   /// A condition that makes the planner read everything for little.
   void look_at_plan(const Resolved& resolved, const std::string& zone) {
     const core::Rule& rule = resolved.rule;
-    if (rule.conditions.empty()) return;
+    if (rule.conditions.empty())
+      return;
     const Text plan = boundary::single("EXPLAIN (FORMAT JSON) " + core::victims_select(rule),
                                        {Arg::time(cutoff_before_now(policy_.expire_after, zone, true))});
     const Text reads_all = boundary::single(
-        "SELECT 1 WHERE pg_catalog.jsonb_path_exists($1::pg_catalog.jsonb, '$.** ? (@.\"Node Type\" == \"Seq Scan\" && @.Alias starts with \"target\")') "
-        "AND ($1::pg_catalog.jsonb #>> '{0,Plan,Plan Rows}')::pg_catalog.float8 < 0.05 * (SELECT pg_catalog.sum(GREATEST(c.reltuples, 0)) FROM "
+        "SELECT 1 WHERE pg_catalog.jsonb_path_exists($1::pg_catalog.jsonb, '$.** ? (@.\"Node Type\" == \"Seq Scan\" && "
+        "@.Alias starts with \"target\")') "
+        "AND ($1::pg_catalog.jsonb #>> '{0,Plan,Plan Rows}')::pg_catalog.float8 < 0.05 * (SELECT "
+        "pg_catalog.sum(GREATEST(c.reltuples, 0)) FROM "
         "pg_catalog.pg_class c WHERE c.oid = $2 OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree($2)))",
         {Arg::of(plan), Arg::oid(rule.target.oid)});
     if (reads_all)
-      add("info", rule.target.label(), "the planner finds no index for the condition and reads the whole table for few rows",
+      add("info", rule.target.label(),
+          "the planner finds no index for the condition and reads the whole table for few rows",
           "EXPLAIN " + core::victims_select(rule) + ";");
   }
 };

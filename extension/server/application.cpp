@@ -37,7 +37,8 @@ std::string message_of(const core::Policy& policy, const Outcome& outcome, const
   const bool is_nothing = outcome.affected == 0 && outcome.skipped() == 0;
   std::string said;
   if (policy.preset == "inactive_carts") {
-    if (is_nothing) return outcome.expired_subjects == 0 ? "No inactive users (> " + age + ")" : "No cart items from inactive users";
+    if (is_nothing)
+      return outcome.expired_subjects == 0 ? "No inactive users (> " + age + ")" : "No cart items from inactive users";
     said = "Deleted " + core::counted(outcome.affected, "cart item") + " from " +
            core::counted(outcome.expired_subjects, "inactive user");
   } else if (policy.preset == "old_cart_items") {
@@ -46,7 +47,8 @@ std::string message_of(const core::Policy& policy, const Outcome& outcome, const
   } else if (policy.preset == "inactive_sessions") {
     said = is_nothing ? "No inactive sessions found" : "Deleted " + core::counted(outcome.affected, "inactive session");
   } else if (policy.preset == "pending_bookings") {
-    said = is_nothing ? "No expired pending bookings found" : "Expired " + core::counted(outcome.affected, "pending booking");
+    said = is_nothing ? "No expired pending bookings found"
+                      : "Expired " + core::counted(outcome.affected, "pending booking");
   } else {
     said = outcome.message;
   }
@@ -67,7 +69,8 @@ void add_counts(JsonObject& out, const std::string& preset, const Outcome& outco
     out.set("deleted_video_records", number(dependents(outcome, "videos")));
   } else if (preset == "pending_bookings") {
     std::vector<std::string> ids;
-    for (const std::string& key : outcome.keys) ids.push_back(core::json_string(key));
+    for (const std::string& key : outcome.keys)
+      ids.push_back(core::json_string(key));
     out.set("expired_bookings", number(outcome.affected));
     out.raw("expired_booking_ids", "[" + core::join(ids, ", ") + "]");
     out.set("truncated", outcome.affected > outcome.keys.size());
@@ -86,9 +89,12 @@ std::string dictionary(const std::string& preset, const Outcome& outcome, const 
     out.set("cutoff_time", iso(*outcome.cutoff));
   else
     out.raw("cutoff_time", "null");
-  if (!outcome.sqlstate.empty()) out.set("sqlstate", outcome.sqlstate);
-  if (!outcome.error_detail.empty()) out.set("detail", outcome.error_detail);
-  if (!outcome.error_hint.empty()) out.set("hint", outcome.error_hint);
+  if (!outcome.sqlstate.empty())
+    out.set("sqlstate", outcome.sqlstate);
+  if (!outcome.error_detail.empty())
+    out.set("detail", outcome.error_detail);
+  if (!outcome.error_hint.empty())
+    out.set("hint", outcome.error_hint);
   return out.text();
 }
 
@@ -104,23 +110,28 @@ RunOptions options_for(const core::Policy& policy, const Request& request) {
   RunOptions options;
   if (request.age.count) {
     if (*request.age.count <= 0)
-      throw Failure(core::sqlstate::invalid_parameter_value, std::string(request.age.name) + " must be greater than zero", "",
+      throw Failure(core::sqlstate::invalid_parameter_value,
+                    std::string(request.age.name) + " must be greater than zero", "",
                     "Leave it out for the policy's own.");
     options.expire_after = std::to_string(*request.age.count) + " " + request.age.unit;
   }
   if (request.is_for_user) {
-    if (!request.user) throw Failure(core::sqlstate::null_value_not_allowed, "user_id must not be null");
+    if (!request.user)
+      throw Failure(core::sqlstate::null_value_not_allowed, "user_id must not be null");
     const Oid users = policy.subject == InvalidOid ? policy.target : policy.subject;
     const auto key = catalog::key_columns(users);
     if (key.size() != 1)
-      throw Failure(core::sqlstate::undefined_object, catalog::relation(users, policy.subject_name).label() + " has no key of one column");
-    const std::string column = std::string(policy.subject == InvalidOid ? "target" : "subject") + "." + core::quote(key.front());
+      throw Failure(core::sqlstate::undefined_object,
+                    catalog::relation(users, policy.subject_name).label() + " has no key of one column");
+    const std::string column =
+        std::string(policy.subject == InvalidOid ? "target" : "subject") + "." + core::quote(key.front());
     options.extra_conditions.push_back(column + " = " + core::quote_literal(*request.user));
   }
   options.count_expired_subjects = policy.preset == "inactive_carts";
   if (policy.preset == "pending_bookings") {
     const auto key = catalog::key_columns(policy.target);
-    if (!key.empty()) options.key = key.front();
+    if (!key.empty())
+      options.key = key.front();
   }
   return options;
 }
@@ -148,7 +159,8 @@ Outcome run(const std::string& name, const Request& request, const JsonObject& e
   } else {
     preset = policy.preset;
     outcome = execute_policy(policy, options);
-    if (outcome.success && outcome.stop_reason == "done") outcome.message = message_of(policy, outcome, age_words(policy, options));
+    if (outcome.success && outcome.stop_reason == "done")
+      outcome.message = message_of(policy, outcome, age_words(policy, options));
   }
   outcome.statistics = dictionary(preset, outcome, extra);
   record(outcome);
@@ -174,7 +186,9 @@ std::string why_no_carts() {
 
 } // namespace
 
-std::string clean(const std::string& policy, const Age& age) { return tell(policy, Request{age, {}, false}).dictionary; }
+std::string clean(const std::string& policy, const Age& age) {
+  return tell(policy, Request{age, {}, false}).dictionary;
+}
 
 std::string clean_sessions_of(const boundary::Text& user) {
   return tell("inactive_sessions", Request{Age{}, user, true}, JsonObject().set("user_id", user)).dictionary;
@@ -187,28 +201,33 @@ std::string scheduled_cleanup() {
   JsonObject out;
   out.set("success", both);
   out.set("message", both ? "Session cleanup and booking expiration completed"
-                          : std::string(sessions.success || bookings.success ? "One" : "Each") + " of session cleanup and booking expiration failed");
+                          : std::string(sessions.success || bookings.success ? "One" : "Each") +
+                                " of session cleanup and booking expiration failed");
   return out.raw("session_cleanup", sessions.dictionary).raw("booking_expiration", bookings.dictionary).text();
 }
 
 std::vector<std::string> run_list() {
   std::vector<std::string> names = store::names_in_order();
-  if (!store::load("inactive_carts") && why_no_carts().empty()) names.insert(names.begin(), "inactive_carts");
+  if (!store::load("inactive_carts") && why_no_carts().empty())
+    names.insert(names.begin(), "inactive_carts");
   return names;
 }
 
 std::string daily_cleanup() {
   std::vector<std::string> names = run_list();
   JsonObject out;
-  if (names.empty()) names.push_back("inactive_carts");
+  if (names.empty())
+    names.push_back("inactive_carts");
   int failed = 0;
   for (const std::string& name : names) {
     const Told done = tell(name);
-    if (!done.success) ++failed;
+    if (!done.success)
+      ++failed;
     out.raw(name, done.dictionary);
   }
   if (const std::string why = why_no_carts(); !why.empty() && names.front() != "inactive_carts")
-    out.raw("inactive_carts", JsonObject().set("success", true).set("skipped", true).set("message", "not configured: " + why).text());
+    out.raw("inactive_carts",
+            JsonObject().set("success", true).set("skipped", true).set("message", "not configured: " + why).text());
   out.set("success", failed == 0);
   const std::string rules = core::counted(names.size(), "retention rule");
   out.set("message", failed == 0 ? "Ran " + rules : "Ran " + rules + ", " + std::to_string(failed) + " failed");

@@ -30,7 +30,8 @@ Authority become(Oid role, int extra_flags) {
 Oid keeper() {
   const Oid schema = get_namespace_oid("retention", false);
   HeapTuple const tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-  if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for schema retention");
+  if (!HeapTupleIsValid(tuple))
+    elog(ERROR, "cache lookup failed for schema retention");
   const Oid owner = reinterpret_cast<Form_pg_namespace>(GETSTRUCT(tuple))->nspowner;
   ReleaseSysCache(tuple);
   return owner;
@@ -79,8 +80,12 @@ std::string role_name(Oid role) {
 
 void require(Oid role, Oid relation, AclMode mode, const std::string& label) {
   const bool allowed = server([&] { return pg_class_aclcheck(relation, role, mode) == ACLCHECK_OK; });
-  if (allowed) return;
-  const char* what = mode == ACL_DELETE ? "delete from" : mode == ACL_UPDATE ? "update" : mode == ACL_INSERT ? "insert into" : "read";
+  if (allowed)
+    return;
+  const char* what = mode == ACL_DELETE   ? "delete from"
+                     : mode == ACL_UPDATE ? "update"
+                     : mode == ACL_INSERT ? "insert into"
+                                          : "read";
   throw Failure(core::sqlstate::insufficient_privilege, no_right(what, label),
                 "A policy runs with the rights of its owner, " + core::quote(role_name(role)) + ".",
                 "Grant the right to that role, or make the policy as a role that has it.");
@@ -91,10 +96,12 @@ void require_row_lock(Oid role, Oid relation, const std::string& label) {
     return pg_class_aclcheck(relation, role, ACL_UPDATE) == ACLCHECK_OK ||
            pg_attribute_aclcheck_all(relation, role, ACL_UPDATE, ACLMASK_ANY) == ACLCHECK_OK;
   });
-  if (allowed) return;
+  if (allowed)
+    return;
   throw Failure(core::sqlstate::insufficient_privilege, no_right("lock rows of", label),
                 "A row that keeps or expires others is locked while they go, which needs UPDATE on one of its columns; "
-                "the policy runs as " + core::quote(role_name(role)) + ".",
+                "the policy runs as " +
+                    core::quote(role_name(role)) + ".",
                 "GRANT UPDATE on " + label + " to that role.");
 }
 

@@ -45,7 +45,8 @@ bool listed(const char* catalog_schema, const char* catalog_table, const std::st
     const Oid schema = get_namespace_oid(catalog_schema, true);
     return OidIsValid(schema) ? get_relname_relid(catalog_table, schema) : InvalidOid;
   });
-  if (!OidIsValid(table)) return false;
+  if (!OidIsValid(table))
+    return false;
   return boundary::single(lookup, {Arg::oid(relation.oid), Arg::of(relation.schema), Arg::of(relation.name)})
       .has_value();
 }
@@ -72,15 +73,18 @@ std::optional<core::Relation> find(Oid oid) {
   };
   const Found found = server([&]() -> Found {
     const char* name = get_rel_name(oid);
-    if (name == nullptr) return {nullptr, nullptr, 0};
+    if (name == nullptr)
+      return {nullptr, nullptr, 0};
     return {get_namespace_name(get_rel_namespace(oid)), name, get_rel_relkind(oid)};
   });
-  if (found.name == nullptr || found.schema == nullptr) return std::nullopt;
+  if (found.name == nullptr || found.schema == nullptr)
+    return std::nullopt;
   return core::Relation{oid, found.schema, found.name, found.kind};
 }
 
 core::Relation relation(Oid oid, const std::string& last_name) {
-  if (auto found = find(oid)) return *found;
+  if (auto found = find(oid))
+    return *found;
   throw Failure(core::sqlstate::undefined_table, "table " + last_name + " no longer exists", "",
                 "Point the policy at another table with retention.alter_policy, or remove it with "
                 "retention.remove_policy.");
@@ -107,13 +111,13 @@ void require_supported(const core::Relation& relation) {
   if (relation.oid < FirstNormalObjectId || relation.schema == "pg_catalog" || relation.schema == "information_schema")
     refuse(relation, "a system catalog", "System catalogs are kept by the server itself.");
   const bool is_foreign_temp = server([&] { return isOtherTempNamespace(get_rel_namespace(relation.oid)); });
-  if (is_foreign_temp) refuse(relation, "a temporary table of another session", "Only that session can reach it.");
-  if (listed("pg_catalog", "pg_dist_partition",
-             "SELECT 1 FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1", relation))
+  if (is_foreign_temp)
+    refuse(relation, "a temporary table of another session", "Only that session can reach it.");
+  if (listed("pg_catalog", "pg_dist_partition", "SELECT 1 FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1",
+             relation))
     refuse(relation, "a distributed table of Citus", "Make the policy on the shards' own nodes.");
   if (listed("_timescaledb_catalog", "hypertable",
-             "SELECT 1 FROM _timescaledb_catalog.hypertable WHERE schema_name = $2 AND table_name = $3",
-             relation))
+             "SELECT 1 FROM _timescaledb_catalog.hypertable WHERE schema_name = $2 AND table_name = $3", relation))
     refuse(relation, "a hypertable of TimescaleDB", "Use add_retention_policy of TimescaleDB, which drops its chunks.");
 }
 
@@ -125,32 +129,37 @@ std::optional<ColumnType> column(const core::Relation& relation, std::string_vie
   };
   const Found found = server([&]() -> Found {
     const AttrNumber number = get_attnum(relation.oid, wanted.c_str());
-    if (number <= 0) return {InvalidOid, InvalidOid, false};
+    if (number <= 0)
+      return {InvalidOid, InvalidOid, false};
     const Oid type = get_atttype(relation.oid, number);
     return {type, getBaseType(type), get_attgenerated(relation.oid, number) != '\0'};
   });
-  if (!OidIsValid(found.type)) return std::nullopt;
+  if (!OidIsValid(found.type))
+    return std::nullopt;
   return ColumnType{found.type, found.base, type_name(found.base), found.is_generated};
 }
 
 ColumnType require_column(const core::Relation& relation, std::string_view name) {
-  if (auto found = column(relation, name)) return *found;
+  if (auto found = column(relation, name))
+    return *found;
   throw Failure(core::sqlstate::undefined_column,
                 "column " + core::quote(name) + " of " + relation.label() + " does not exist");
 }
 
 bool is_nullable(const core::Relation& relation, const std::string& column) {
-  return boundary::single("SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
-                          "WHERE a.attrelid = $1 AND a.attname = $2::pg_catalog.name AND NOT a.attnotnull AND NOT t.typnotnull",
-                          {Arg::oid(relation.oid), Arg::of(column)})
+  return boundary::single(
+             "SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+             "WHERE a.attrelid = $1 AND a.attname = $2::pg_catalog.name AND NOT a.attnotnull AND NOT t.typnotnull",
+             {Arg::oid(relation.oid), Arg::of(column)})
       .has_value();
 }
 
 std::vector<DataColumn> data_columns(Oid relation) {
   std::vector<DataColumn> columns;
-  for (const Row& row : boundary::query("SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
-                                        "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
-                                        {Arg::oid(relation)}))
+  for (const Row& row :
+       boundary::query("SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
+                       "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+                       {Arg::oid(relation)}))
     columns.push_back({*row[0], *row[1]});
   return columns;
 }
@@ -183,7 +192,8 @@ std::vector<core::ForeignKey> foreign_keys() {
      WHERE c.contype = 'f' AND c.conparentid = 0
      ORDER BY cn.nspname, cr.relname, c.conname)";
   std::vector<core::ForeignKey> keys;
-  for (const Row& row : boundary::query(sql)) keys.push_back(foreign_key(row));
+  for (const Row& row : boundary::query(sql))
+    keys.push_back(foreign_key(row));
   return keys;
 }
 
@@ -208,30 +218,34 @@ bool is_partition_of(Oid leaf, Oid root) {
 
 std::vector<Oid> partition_ancestors(Oid relation) {
   std::vector<Oid> found;
-  for (const Row& row : boundary::query("SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid <> $1",
-                                        {Arg::oid(relation)}))
+  for (const Row& row : boundary::query(
+           "SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid <> $1",
+           {Arg::oid(relation)}))
     found.push_back(static_cast<Oid>(std::stoul(*row[0])));
   return found;
 }
 
 std::vector<Oid> relatives(Oid relation) {
   std::vector<Oid> found = partition_ancestors(relation);
-  for (const Row& row : boundary::query("WITH RECURSIVE heirs (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM heirs h JOIN "
-                                        "pg_catalog.pg_inherits i ON i.inhparent = h.oid) SELECT oid FROM heirs",
-                                        {Arg::oid(relation)}))
+  for (const Row& row :
+       boundary::query("WITH RECURSIVE heirs (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM heirs h JOIN "
+                       "pg_catalog.pg_inherits i ON i.inhparent = h.oid) SELECT oid FROM heirs",
+                       {Arg::oid(relation)}))
     found.push_back(static_cast<Oid>(std::stoul(*row[0])));
   return found;
 }
 
 core::Relation root_of(const core::Relation& relation) {
-  const auto root = boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
+  const auto root =
+      boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
   return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;
 }
 
 Oid owner(Oid relation) {
   return server([&] {
     HeapTuple const tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for relation %u", relation);
+    if (!HeapTupleIsValid(tuple))
+      elog(ERROR, "cache lookup failed for relation %u", relation);
     const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
     ReleaseSysCache(tuple);
     return owner;
@@ -239,8 +253,9 @@ Oid owner(Oid relation) {
 }
 
 std::string extension_schema() {
-  const auto name = boundary::single("SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
-                                     "n.oid = e.extnamespace WHERE e.extname = 'pg_retention'");
+  const auto name =
+      boundary::single("SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
+                       "n.oid = e.extnamespace WHERE e.extname = 'pg_retention'");
   return core::quote_identifier(name.value_or("public"));
 }
 

@@ -33,9 +33,10 @@ constexpr const char* exported = R"(
                              FROM retention.policy_dependent d WHERE d.policy = p.name))))";
 
 constexpr std::array<std::string_view, 23> plain_fields = {
-    "name",      "preset",       "paused",    "target",       "subject",     "path",      "action",            "set_clause",
-    "archive_to", "time_columns", "time_match", "time_unit",   "time_zone",   "never",     "when_null",         "expire_after",
-    "expiry_expression", "condition", "keep_latest", "keep_per", "max_rows", "max_fraction", "dependents"};
+    "name",        "preset",     "paused",     "target",       "subject",           "path",
+    "action",      "set_clause", "archive_to", "time_columns", "time_match",        "time_unit",
+    "time_zone",   "never",      "when_null",  "expire_after", "expiry_expression", "condition",
+    "keep_latest", "keep_per",   "max_rows",   "max_fraction", "dependents"};
 
 bool is_plain_field(const std::string& name) {
   return name == "run_order" || std::find(plain_fields.begin(), plain_fields.end(), name) != plain_fields.end();
@@ -44,21 +45,25 @@ bool is_plain_field(const std::string& name) {
 /// The oid of a table named in a document, as text.
 std::string table(const std::string& name) {
   const Text oid = boundary::single("SELECT pg_catalog.to_regclass($1)::pg_catalog.oid", {Arg::of(name)});
-  if (!oid) throw Failure(core::sqlstate::undefined_table, "table " + name + " does not exist");
+  if (!oid)
+    throw Failure(core::sqlstate::undefined_table, "table " + name + " does not exist");
   return *oid;
 }
 
 /// The members of a JSON object; an array of texts in the form of an SQL array.
 Rows members(const std::string& object) {
-  return boundary::query("SELECT key, CASE pg_catalog.jsonb_typeof(value) WHEN 'array' THEN CASE WHEN pg_catalog.jsonb_typeof(value -> 0) "
-                         "= 'object' THEN value::pg_catalog.text ELSE (SELECT pg_catalog.array_agg(e)::pg_catalog.text FROM "
-                         "pg_catalog.jsonb_array_elements_text(value) AS e) END ELSE value #>> '{}' END FROM pg_catalog.jsonb_each($1::pg_catalog.jsonb)",
-                         {Arg::of(object)});
+  return boundary::query(
+      "SELECT key, CASE pg_catalog.jsonb_typeof(value) WHEN 'array' THEN CASE WHEN pg_catalog.jsonb_typeof(value -> 0) "
+      "= 'object' THEN value::pg_catalog.text ELSE (SELECT pg_catalog.array_agg(e)::pg_catalog.text FROM "
+      "pg_catalog.jsonb_array_elements_text(value) AS e) END ELSE value #>> '{}' END FROM "
+      "pg_catalog.jsonb_each($1::pg_catalog.jsonb)",
+      {Arg::of(object)});
 }
 
 std::vector<std::string> elements(const std::string& array) {
   std::vector<std::string> out;
-  for (const Row& row : boundary::query("SELECT value FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb)", {Arg::of(array)}))
+  for (const Row& row :
+       boundary::query("SELECT value FROM pg_catalog.jsonb_array_elements($1::pg_catalog.jsonb)", {Arg::of(array)}))
     out.push_back(row[0].value_or("null"));
   return out;
 }
@@ -130,24 +135,28 @@ define::Definition definition_of(const std::string& object) {
       definition.fields[key] = is_table ? table(*row[1]) : *row[1];
     }
   }
-  if (!definition.fields["name"]) throw Failure(core::sqlstate::null_value_not_allowed, "a policy's definition needs a name");
+  if (!definition.fields["name"])
+    throw Failure(core::sqlstate::null_value_not_allowed, "a policy's definition needs a name");
   return definition;
 }
 
 /// A stored policy's definition; nullopt where there is none.
 Text exported_policy(const std::string& name) {
   const Authority before = act_as_keeper();
-  Text out = boundary::single(std::string("SELECT ") + exported + " FROM retention.policy p WHERE p.name = $1", {Arg::of(name)});
+  Text out = boundary::single(std::string("SELECT ") + exported + " FROM retention.policy p WHERE p.name = $1",
+                              {Arg::of(name)});
   give_back(before);
   return out;
 }
 
 /// The keys in which two definitions differ.
 Rows differences(const std::string& name, const Text& before, const Text& after) {
-  return boundary::query("SELECT $1, CASE WHEN $2 IS NULL THEN 'added' ELSE 'altered' END, COALESCE(o.key, n.key), o.value, n.value "
-                         "FROM pg_catalog.jsonb_each(COALESCE($2, '{}')::pg_catalog.jsonb) o FULL JOIN pg_catalog.jsonb_each($3::pg_catalog.jsonb) n "
-                         "ON n.key = o.key WHERE o.value IS DISTINCT FROM n.value ORDER BY 3",
-                         {Arg::of(name), Arg::of(before), Arg::of(after)});
+  return boundary::query(
+      "SELECT $1, CASE WHEN $2 IS NULL THEN 'added' ELSE 'altered' END, COALESCE(o.key, n.key), o.value, n.value "
+      "FROM pg_catalog.jsonb_each(COALESCE($2, '{}')::pg_catalog.jsonb) o FULL JOIN "
+      "pg_catalog.jsonb_each($3::pg_catalog.jsonb) n "
+      "ON n.key = o.key WHERE o.value IS DISTINCT FROM n.value ORDER BY 3",
+      {Arg::of(name), Arg::of(before), Arg::of(after)});
 }
 
 /// Stores one definition for trial; what comes of it is kept where it changes something and this is no dry run.
@@ -179,7 +188,8 @@ std::string export_policies() {
 Rows import_policies(const std::string& document, bool dry_run) {
   const Text kind = boundary::single("SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb)", {Arg::of(document)});
   if (kind != "array" && kind != "object")
-    throw Failure(core::sqlstate::invalid_parameter_value, "policies are an array of objects, not a JSON " + kind.value_or("null"));
+    throw Failure(core::sqlstate::invalid_parameter_value,
+                  "policies are an array of objects, not a JSON " + kind.value_or("null"));
   Rows changes;
   for (const std::string& object : kind == "array" ? elements(document) : std::vector<std::string>{document}) {
     if (boundary::single("SELECT pg_catalog.jsonb_typeof($1::pg_catalog.jsonb)", {Arg::of(object)}) != "object")

@@ -10,8 +10,8 @@ namespace pg_retention::server::code {
 /// database they are at home in are not part of a definition.
 [[nodiscard]] std::string export_policies();
 
-/// Makes the stored policies of these names equal to the definitions given (a JSON array of objects, or one object), and
-/// returns the differences: policy, change (added, altered), field, old, new. Policies that are not named stay.
+/// Makes the stored policies of these names equal to the definitions given (a JSON array of objects, or one object),
+/// and returns the differences: policy, change (added, altered), field, old, new. Policies that are not named stay.
 /// With `dry_run` nothing is stored. A definition that changes nothing leaves the policy's version alone.
 [[nodiscard]] boundary::Rows import_policies(const std::string& document, bool dry_run);
 

@@ -11,10 +11,6 @@
 #include "extension/server/run.hpp"
 #include "extension/server/store.hpp"
 
-extern "C" {
-#include "pgtime.h"
-}
-
 #include <iterator>
 #include <utility>
 
@@ -38,15 +34,20 @@ void check_texts(const core::Policy& policy) {
   if (!boundary::server([&] { return pg_tzset(zone.c_str()) != nullptr; }))
     throw Failure(core::sqlstate::invalid_parameter_value, "time zone " + core::quote_literal(zone) + " is not known",
                   "", "See pg_timezone_names.");
-  if (!policy.condition.empty()) boundary::require_expression(policy.condition, "condition");
-  if (!policy.expiry_expression.empty()) boundary::require_expression(policy.expiry_expression, "expiry_expression");
-  if (!policy.set_clause.empty()) boundary::require_assignments(policy.set_clause, "set_clause");
+  if (!policy.condition.empty())
+    boundary::require_expression(policy.condition, "condition");
+  if (!policy.expiry_expression.empty())
+    boundary::require_expression(policy.expiry_expression, "expiry_expression");
+  if (!policy.set_clause.empty())
+    boundary::require_assignments(policy.set_clause, "set_clause");
   for (const core::Activity& activity : policy.activities) {
     boundary::require_expression(activity.join_condition, "join_condition");
-    if (!activity.condition.empty()) boundary::require_expression(activity.condition, "condition of an activity");
+    if (!activity.condition.empty())
+      boundary::require_expression(activity.condition, "condition of an activity");
   }
   for (const core::Dependent& dependent : policy.declared)
-    if (!dependent.join_condition.empty()) boundary::require_expression(dependent.join_condition, "join_condition");
+    if (!dependent.join_condition.empty())
+      boundary::require_expression(dependent.join_condition, "join_condition");
   // Zero means that the column holds the instant of expiry itself.
   (void)cutoff_before_now(policy.expire_after, zone, !policy.time_columns.empty() || !policy.expiry_expression.empty());
 }
@@ -64,24 +65,30 @@ void write_out(Definition& definition) {
   bare.declared.clear();
   const core::Rule rule = resolve(bare).rule;
   const auto set = [&](const char* field, const std::string& text) {
-    if (!text.empty()) definition.fields[field] = boundary::qualified_expression(text, core::scope(rule));
+    if (!text.empty())
+      definition.fields[field] = boundary::qualified_expression(text, core::scope(rule));
   };
   set("condition", policy.condition);
   set("expiry_expression", policy.expiry_expression);
   if (!policy.set_clause.empty())
-    definition.fields["set_clause"] = boundary::qualified_assignments(policy.set_clause, rule.target.schema, rule.target.name);
+    definition.fields["set_clause"] =
+        boundary::qualified_assignments(policy.set_clause, rule.target.schema, rule.target.name);
   const std::string subject = rule.subject().sql() + " AS subject";
   for (core::Activity& activity : definition.activities) {
-    const std::string from = catalog::relation(activity.relation, activity.relation_name).sql() + " AS activity, " + subject;
+    const std::string from =
+        catalog::relation(activity.relation, activity.relation_name).sql() + " AS activity, " + subject;
     activity.join_condition = boundary::qualified_expression(activity.join_condition, from);
-    if (!activity.condition.empty()) activity.condition = boundary::qualified_expression(activity.condition, from);
+    if (!activity.condition.empty())
+      activity.condition = boundary::qualified_expression(activity.condition, from);
   }
   for (core::Dependent& dependent : definition.dependents) {
-    if (dependent.join_condition.empty()) continue;
+    if (dependent.join_condition.empty())
+      continue;
     const Oid parent = dependent.parent == InvalidOid ? rule.target.oid : dependent.parent;
     dependent.join_condition = boundary::qualified_expression(
-        dependent.join_condition, catalog::relation(dependent.relation, dependent.relation_name).sql() + " AS dependent, " +
-                                      catalog::relation(parent, "of a dependent's parent").sql() + " AS target");
+        dependent.join_condition, catalog::relation(dependent.relation, dependent.relation_name).sql() +
+                                      " AS dependent, " + catalog::relation(parent, "of a dependent's parent").sql() +
+                                      " AS target");
   }
 }
 
@@ -90,14 +97,16 @@ void check_statements(const Resolved& resolved) {
   const core::Rule& rule = resolved.rule;
   const bool has_expiry = !rule.times.empty() || !rule.activities.empty() || !rule.expiry_expression.empty();
   // A policy may wait for its first activity; until then it does not run.
-  if (has_expiry) boundary::prepare(core::victims_select(rule), {TIMESTAMPTZOID});
+  if (has_expiry)
+    boundary::prepare(core::victims_select(rule), {TIMESTAMPTZOID});
   core::RowChange change;
   change.leaf = change.root = rule.target;
   change.set_clause = rule.set_clause;
   boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
   for (const Edge& edge : resolved.edges) {
     boundary::prepare(core::children_select(edge.bond), {TIDARRAYOID});
-    if (rule.set_clause.empty() || edge.action != EdgeAction::remove) continue;
+    if (rule.set_clause.empty() || edge.action != EdgeAction::remove)
+      continue;
     change.leaf = change.root = edge.bond.child;
     boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
   }
@@ -114,7 +123,8 @@ void check(const core::Policy& policy) {
 
 /// Makes an archive where there is none: like its table, and two columns more.
 void make_archive(const core::Relation& archive, const core::Relation& table) {
-  if (archive.oid != InvalidOid) return;
+  if (archive.oid != InvalidOid)
+    return;
   boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
                     ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
 }
@@ -122,7 +132,8 @@ void make_archive(const core::Relation& archive, const core::Relation& table) {
 /// Makes the archives of the target and of every table that goes with it, as the policy's owner.
 void make_archives(Definition& definition) {
   core::Policy policy = definition.policy();
-  if (policy.action != core::Action::archive) return;
+  if (policy.action != core::Action::archive)
+    return;
   const Authority before = act_as(policy.owner, zone_of(policy));
   Resolved resolved = resolve(policy);
   if (resolved.archive.oid == InvalidOid) {
@@ -133,7 +144,8 @@ void make_archives(Definition& definition) {
     definition.fields["archive_name"] = resolved.archive.label();
   }
   for (const Edge& edge : resolved.edges)
-    if (edge.action == EdgeAction::remove) make_archive(archive_of(resolved.archive, edge.bond.child), edge.bond.child);
+    if (edge.action == EdgeAction::remove)
+      make_archive(archive_of(resolved.archive, edge.bond.child), edge.bond.child);
   give_back(before);
 }
 
@@ -141,16 +153,19 @@ void require_owner(const core::Policy& policy) { require_membership(policy.owner
 
 core::Policy stored(const std::string& name) {
   auto policy = store::load(name);
-  if (!policy) store::no_such_policy(name);
+  if (!policy)
+    store::no_such_policy(name);
   return *policy;
 }
 
 /// The present name of a table, kept beside its oid for the day when it is gone.
 void note_name(core::Fields& fields, const char* oid_field, const char* name_field) {
   const auto found = fields.find(oid_field);
-  if (found == fields.end() || !found->second) return;
+  if (found == fields.end() || !found->second)
+    return;
   const auto relation = catalog::find(static_cast<Oid>(std::stoul(*found->second)));
-  if (relation) fields[name_field] = relation->label();
+  if (relation)
+    fields[name_field] = relation->label();
 }
 
 void note_names(core::Fields& fields) {
@@ -161,32 +176,39 @@ void note_names(core::Fields& fields) {
 
 /// What stands where nothing is said.
 const core::Fields& defaults() {
-  static const core::Fields fields{{"subject", std::nullopt},        {"subject_name", std::nullopt}, {"path", std::nullopt},
-                                   {"time_columns", std::nullopt},   {"time_match", "all"},          {"time_unit", std::nullopt},
-                                   {"never", std::nullopt},          {"when_null", "keep"},          {"expiry_expression", std::nullopt},
-                                   {"condition", std::nullopt},      {"set_clause", std::nullopt},   {"action", "delete"},
-                                   {"keep_latest", std::nullopt},    {"keep_per", std::nullopt},     {"max_rows", std::nullopt},
-                                   {"max_fraction", std::nullopt},   {"dependents", "refuse"},       {"run_order", "0"},
-                                   {"archive_to", std::nullopt},     {"archive_name", std::nullopt}};
+  static const core::Fields fields{
+      {"subject", std::nullopt},      {"subject_name", std::nullopt}, {"path", std::nullopt},
+      {"time_columns", std::nullopt}, {"time_match", "all"},          {"time_unit", std::nullopt},
+      {"never", std::nullopt},        {"when_null", "keep"},          {"expiry_expression", std::nullopt},
+      {"condition", std::nullopt},    {"set_clause", std::nullopt},   {"action", "delete"},
+      {"keep_latest", std::nullopt},  {"keep_per", std::nullopt},     {"max_rows", std::nullopt},
+      {"max_fraction", std::nullopt}, {"dependents", "refuse"},       {"run_order", "0"},
+      {"archive_to", std::nullopt},   {"archive_name", std::nullopt}};
   return fields;
 }
 
 /// `time_column` is `time_columns` of one.
 void one_column_is_many(core::Fields& fields) {
   const auto one = fields.find("time_column");
-  if (one == fields.end()) return;
+  if (one == fields.end())
+    return;
   if (one->second && fields["time_columns"])
-    throw Failure(core::sqlstate::invalid_parameter_value, "time_column and time_columns exclude each other", "", "Give one of the two.");
-  if (one->second) fields["time_columns"] = core::array_text({*one->second});
+    throw Failure(core::sqlstate::invalid_parameter_value, "time_column and time_columns exclude each other", "",
+                  "Give one of the two.");
+  if (one->second)
+    fields["time_columns"] = core::array_text({*one->second});
   fields.erase("time_column");
 }
 
 /// In a copy, an oid that was dangling where it came from may mean a stranger here.
 void require_same_table(const std::string& policy, Oid oid, const std::string& last_name) {
-  if (oid == InvalidOid) return;
+  if (oid == InvalidOid)
+    return;
   const core::Relation found = catalog::relation(oid, last_name);
   if (found.label() != last_name)
-    throw Failure(core::sqlstate::undefined_table, "policy " + quote(policy) + " was made for table " + last_name + ", but here it names " + found.label(),
+    throw Failure(core::sqlstate::undefined_table,
+                  "policy " + quote(policy) + " was made for table " + last_name + ", but here it names " +
+                      found.label(),
                   "", "Say which table is meant: retention.alter_policy('" + policy + "', target => ...).");
 }
 
@@ -207,7 +229,8 @@ void add(Definition definition, bool if_not_exists) {
     return;
   }
   one_column_is_many(fields);
-  if (!fields["target"]) throw Failure(core::sqlstate::null_value_not_allowed, "target must not be null");
+  if (!fields["target"])
+    throw Failure(core::sqlstate::null_value_not_allowed, "target must not be null");
   const Oid target = static_cast<Oid>(std::stoul(*fields["target"]));
   (void)catalog::relation(target, *fields["target"]);
   if (!fields["expire_after"]) {
@@ -216,13 +239,15 @@ void add(Definition definition, bool if_not_exists) {
                     "For example '90 days'; '0' where the column holds the instant of expiry itself.");
     fields["expire_after"] = "0";
   }
-  if (!fields["time_zone"]) fields["time_zone"] = zone_of({});
+  if (!fields["time_zone"])
+    fields["time_zone"] = zone_of({});
   fields["owner"] = std::to_string(owner_for(target));
   note_names(fields);
   write_out(definition);
   check(definition.policy());
   make_archives(definition);
-  for (auto field = fields.begin(); field != fields.end();) field = field->second ? std::next(field) : fields.erase(field);
+  for (auto field = fields.begin(); field != fields.end();)
+    field = field->second ? std::next(field) : fields.erase(field);
   store::insert(fields, definition.activities, definition.dependents);
 }
 
@@ -236,7 +261,8 @@ void adopt_preset(const std::string& name, const presets::Names& names, bool if_
 }
 
 Definition stored_or_adopted(const std::string& name) {
-  if (!store::load(name) && presets::is_preset(name)) adopt_preset(name, {}, false);
+  if (!store::load(name) && presets::is_preset(name))
+    adopt_preset(name, {}, false);
   const core::Policy policy = stored(name);
   return {*store::load_fields(name), policy.activities, policy.declared};
 }
@@ -248,15 +274,18 @@ void replace(Definition definition, const std::string& change) {
   write_out(definition);
   check(definition.policy());
   make_archives(definition);
-  for (const char* fixed : {"id", "version", "name", "owner"}) definition.fields.erase(fixed);
+  for (const char* fixed : {"id", "version", "name", "owner"})
+    definition.fields.erase(fixed);
   store::replace_children(name, definition.activities, definition.dependents);
   store::update(name, definition.fields, change);
 }
 
 void replace_fully(Definition definition) {
   const core::Fields before = *store::load_fields(definition.fields["name"].value_or(""));
-  for (const auto& [field, value] : defaults()) definition.fields.emplace(field, value);
-  for (const auto& [field, value] : before) definition.fields.emplace(field, value);
+  for (const auto& [field, value] : defaults())
+    definition.fields.emplace(field, value);
+  for (const auto& [field, value] : before)
+    definition.fields.emplace(field, value);
   one_column_is_many(definition.fields);
   replace(std::move(definition), "imported");
 }
@@ -266,7 +295,8 @@ void alter_policy(const std::string& name, const core::Fields& changes, const st
   if (changes.empty() && reset.empty())
     throw Failure(core::sqlstate::invalid_parameter_value, "nothing to change in policy " + quote(name), "",
                   "Name what shall change, for example expire_after => '60 days'.");
-  if (changes.count("time_column") != 0) definition.fields["time_columns"] = std::nullopt;
+  if (changes.count("time_column") != 0)
+    definition.fields["time_columns"] = std::nullopt;
   for (const std::string& field : reset) {
     const std::string stored_as = field == "time_column" ? "time_columns" : field;
     const auto found = defaults().find(stored_as);
@@ -274,7 +304,8 @@ void alter_policy(const std::string& name, const core::Fields& changes, const st
       throw Failure(core::sqlstate::invalid_parameter_value, "field " + quote(field) + " cannot be reset");
     definition.fields[stored_as] = found->second;
   }
-  for (const auto& [field, value] : changes) definition.fields[field] = value;
+  for (const auto& [field, value] : changes)
+    definition.fields[field] = value;
   one_column_is_many(definition.fields);
   replace(std::move(definition), "altered");
 }
@@ -291,7 +322,8 @@ void add_dependent(const std::string& name, core::Dependent dependent) {
   dependent.relation_name = catalog::relation(dependent.relation, std::to_string(dependent.relation)).label();
   for (const core::Dependent& known : definition.dependents)
     if (known.relation == dependent.relation && known.join_condition == dependent.join_condition)
-      throw Failure(core::sqlstate::duplicate_object, "policy " + quote(name) + " already has the dependent " + dependent.relation_name);
+      throw Failure(core::sqlstate::duplicate_object,
+                    "policy " + quote(name) + " already has the dependent " + dependent.relation_name);
   definition.dependents.push_back(std::move(dependent));
   replace(std::move(definition), "dependent added");
 }

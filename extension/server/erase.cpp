@@ -4,11 +4,6 @@
 #include "extension/server/catalog.hpp"
 #include "extension/server/settings.hpp"
 
-extern "C" {
-#include "catalog/pg_am.h"
-#include "mb/pg_wchar.h"
-}
-
 #include <algorithm>
 
 namespace pg_retention::server {
@@ -24,9 +19,9 @@ const char* what_watches(Oid oid) {
   Relation const table = table_open(oid, RowExclusiveLock);
   const TriggerDesc* triggers = table->trigdesc;
   const char* why = "";
-  if (triggers != nullptr && (triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
-                              triggers->trig_delete_instead_row || triggers->trig_delete_before_statement ||
-                              triggers->trig_delete_after_statement))
+  if (triggers != nullptr &&
+      (triggers->trig_delete_before_row || triggers->trig_delete_after_row || triggers->trig_delete_instead_row ||
+       triggers->trig_delete_before_statement || triggers->trig_delete_after_statement))
     why = "it has triggers for DELETE";
   else if (table->rd_rules != nullptr)
     why = "it has rules";
@@ -46,7 +41,8 @@ std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
   const CommandId command = GetCurrentCommandId(true);
   std::uint64_t erased = 0;
   for (Victim* victim = first; victim != last; ++victim) {
-    if (victim->fate != Fate::goes) continue;
+    if (victim->fate != Fate::goes)
+      continue;
     CHECK_FOR_INTERRUPTS();
     ItemPointerData tid;
     ItemPointerSet(&tid, core::block_of(victim->key), core::offset_of(victim->key));
@@ -79,21 +75,23 @@ void archive_to(core::RowChange& change, const core::Relation& archive, std::int
   change.run_id = run_id;
   for (const catalog::DataColumn& column : catalog::data_columns(change.leaf.oid)) {
     if (!catalog::column(archive, column.name))
-      throw core::Failure(core::sqlstate::undefined_column,
-                          "archive " + archive.label() + " has no column " + core::quote(column.name),
-                          change.leaf.label() + " has gained it since the archive was made.",
-                          "ALTER TABLE " + archive.sql() + " ADD COLUMN " + core::quote(column.name) + " " + column.type + ";");
+      throw core::Failure(
+          core::sqlstate::undefined_column, "archive " + archive.label() + " has no column " + core::quote(column.name),
+          change.leaf.label() + " has gained it since the archive was made.",
+          "ALTER TABLE " + archive.sql() + " ADD COLUMN " + core::quote(column.name) + " " + column.type + ";");
     change.archived_columns.push_back(column.name);
   }
 }
 
-core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf, std::int64_t run_id) {
+core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
+                          std::int64_t run_id) {
   const core::Rule& rule = resolved.rule;
   core::RowChange change;
   change.leaf = catalog::relation(leaves.oid(leaf), rule.target.label());
   change.root = rule.target;
   change.set_clause = rule.set_clause;
-  if (resolved.archive.oid != InvalidOid) archive_to(change, resolved.archive, run_id);
+  if (resolved.archive.oid != InvalidOid)
+    archive_to(change, resolved.archive, run_id);
   return change;
 }
 
@@ -107,17 +105,22 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
 } // namespace
 
 std::string why_not_direct(const Resolved& resolved, const Selection& selection) {
-  if (!settings::direct()) return "the setting retention.direct is off";
-  if (!resolved.rule.set_clause.empty() || resolved.archive.oid != InvalidOid) return "its action is not delete";
-  if (!resolved.edges.empty()) return "foreign keys refer to the target";
+  if (!settings::direct())
+    return "the setting retention.direct is off";
+  if (!resolved.rule.set_clause.empty() || resolved.archive.oid != InvalidOid)
+    return "its action is not delete";
+  if (!resolved.edges.empty())
+    return "foreign keys refer to the target";
   std::vector<Oid> tables{resolved.rule.target.oid};
   for (const Victim& victim : selection.victims) {
     const Oid leaf = selection.leaves.oid(core::leaf_of(victim.key));
-    if (leaf != tables.back()) tables.push_back(leaf);
+    if (leaf != tables.back())
+      tables.push_back(leaf);
   }
   for (const Oid table : tables) {
     const std::string why = server([&] { return what_watches(table); });
-    if (!why.empty()) return why;
+    if (!why.empty())
+      return why;
   }
   return {};
 }
@@ -128,9 +131,10 @@ Erased erase_direct(Selection& selection) {
   for (std::size_t first = 0; first < victims.size();) {
     const std::uint16_t leaf = core::leaf_of(victims[first].key);
     std::size_t last = first;
-    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf) ++last;
-    out.affected += server(
-        [&] { return erase_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last); });
+    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf)
+      ++last;
+    out.affected +=
+        server([&] { return erase_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last); });
     first = last;
   }
   return out;
@@ -145,18 +149,23 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
     std::vector<RowKey> rows;
     std::size_t last = first;
     for (; last < victims.size() && core::leaf_of(victims[last].key) == leaf && rows.size() < chunk; ++last)
-      if (victims[last].fate == Fate::goes) rows.push_back(victims[last].key);
+      if (victims[last].fate == Fate::goes)
+        rows.push_back(victims[last].key);
     first = last;
-    if (rows.empty()) continue;
+    if (rows.empty())
+      continue;
     const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
     const boundary::Row counts = change({what}, {tid_array(rows)}, key);
     const std::uint64_t changed = std::stoull(*counts[0]);
-    if (what.archive.oid != InvalidOid && *counts[1] != *counts[0]) torn(what.archive);
+    if (what.archive.oid != InvalidOid && *counts[1] != *counts[0])
+      torn(what.archive);
     out.affected += changed;
     out.kept_back += rows.size() - changed;
-    if (key.empty() || !counts[1]) continue;
+    if (key.empty() || !counts[1])
+      continue;
     for (std::string& item : core::array_items(*counts[1]))
-      if (out.keys.size() < 1000) out.keys.push_back(std::move(item));
+      if (out.keys.size() < 1000)
+        out.keys.push_back(std::move(item));
   }
   return out;
 }
@@ -164,22 +173,26 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
 namespace {
 
 /// A dependent's or victim's rows of one leaf, as a change.
-core::RowChange family_change(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf, std::int64_t run_id) {
+core::RowChange family_change(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
+                              std::int64_t run_id) {
   core::RowChange change;
   change.leaf = change.root = catalog::relation(leaves.oid(leaf), "of a dependent");
   change.set_clause = resolved.rule.set_clause;
-  if (resolved.archive.oid == InvalidOid) return change;
+  if (resolved.archive.oid == InvalidOid)
+    return change;
   const core::Relation root = catalog::root_of(change.leaf);
-  archive_to(change, root.oid == resolved.rule.target.oid ? resolved.archive : archive_of(resolved.archive, root), run_id);
+  archive_to(change, root.oid == resolved.rule.target.oid ? resolved.archive : archive_of(resolved.archive, root),
+             run_id);
   return change;
 }
 
 /// Emptied rows by leaf and by the edges they hang on: a row may hang on several, and is updated once.
-std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>> emptied_rows(const Resolved& resolved,
-                                                                                                 const FamilyTree& tree) {
+std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>>
+emptied_rows(const Resolved& resolved, const FamilyTree& tree) {
   std::map<RowKey, std::vector<std::uint16_t>> edges;
   for (const FamilyTree::Emptied& e : tree.emptied)
-    if (resolved.edges[e.edge].action == EdgeAction::set_null && tree.stands(e)) edges[e.child].push_back(e.edge);
+    if (resolved.edges[e.edge].action == EdgeAction::set_null && tree.stands(e))
+      edges[e.child].push_back(e.edge);
   std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>> rows;
   for (auto& [row, hangs_on] : edges) {
     std::sort(hangs_on.begin(), hangs_on.end());
@@ -196,7 +209,8 @@ core::RowChange emptying(const Resolved& resolved, const core::Leaves& leaves, s
   for (const std::uint16_t edge : edges)
     for (const std::string& column : resolved.edges[edge].bond.columns) {
       const std::string assignment = core::quote(column) + " = NULL";
-      if (std::find(columns.begin(), columns.end(), assignment) == columns.end()) columns.push_back(assignment);
+      if (std::find(columns.begin(), columns.end(), assignment) == columns.end())
+        columns.push_back(assignment);
     }
   change.set_clause = core::join(columns, ", ");
   return change;
@@ -204,13 +218,16 @@ core::RowChange emptying(const Resolved& resolved, const core::Leaves& leaves, s
 
 } // namespace
 
-Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection, std::int64_t run_id) {
+Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection,
+                      std::int64_t run_id) {
   std::map<std::uint16_t, std::vector<RowKey>> by_leaf;
   Erased out;
   for (std::uint32_t row = 0; row < tree.family.size(); ++row) {
-    if (!tree.family.goes(row)) continue;
+    if (!tree.family.goes(row))
+      continue;
     by_leaf[core::leaf_of(tree.family.key(row))].push_back(tree.family.key(row));
-    if (row < tree.victims) ++out.affected;
+    if (row < tree.victims)
+      ++out.affected;
   }
   out.dependents = count_dependents(resolved, tree);
   std::vector<core::RowChange> changes;
@@ -221,26 +238,33 @@ Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Se
     rows.push_back(tid_array(keys));
     expected.push_back(keys.size());
   };
-  for (const auto& [leaf, keys] : by_leaf) add(family_change(resolved, selection.leaves, leaf, run_id), keys);
+  for (const auto& [leaf, keys] : by_leaf)
+    add(family_change(resolved, selection.leaves, leaf, run_id), keys);
   for (const auto& [where, keys] : emptied_rows(resolved, tree))
     add(emptying(resolved, selection.leaves, where.first, where.second), keys);
-  if (changes.empty()) return out;
+  if (changes.empty())
+    return out;
   for (std::size_t i = 0, n = changes.size(); i < n; ++i)
-    if (changes[i].archive.oid != InvalidOid) expected.push_back(expected[i]);
+    if (changes[i].archive.oid != InvalidOid)
+      expected.push_back(expected[i]);
   const boundary::Row counts = change(changes, rows);
   for (std::size_t i = 0; i < expected.size(); ++i)
-    if (std::stoull(*counts[i]) != expected[i]) torn(i < changes.size() ? changes[i].leaf : resolved.archive);
+    if (std::stoull(*counts[i]) != expected[i])
+      torn(i < changes.size() ? changes[i].leaf : resolved.archive);
   return out;
 }
 
 std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, const FamilyTree& tree) {
   std::map<std::string, std::uint64_t> counts;
   for (const Edge& edge : resolved.edges)
-    if (edge.action != EdgeAction::refuse) counts[edge.label] = 0;
+    if (edge.action != EdgeAction::refuse)
+      counts[edge.label] = 0;
   for (std::uint32_t row = tree.victims; row < tree.family.size(); ++row)
-    if (tree.family.goes(row)) ++counts[tree.labels[tree.label_of[row]]];
+    if (tree.family.goes(row))
+      ++counts[tree.labels[tree.label_of[row]]];
   for (const FamilyTree::Emptied& e : tree.emptied)
-    if (tree.stands(e)) ++counts[resolved.edges[e.edge].label];
+    if (tree.stands(e))
+      ++counts[resolved.edges[e.edge].label];
   return counts;
 }
 

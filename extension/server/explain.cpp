@@ -20,9 +20,10 @@ using boundary::Text;
 /// The indexes that the planner would use for a statement, as text[]; NULL where it uses none.
 Text indexes_of(const std::string& statement, const std::vector<Arg>& args) {
   const Text plan = boundary::single("EXPLAIN (FORMAT JSON) " + statement, args);
-  return boundary::single("SELECT pg_catalog.array_agg(DISTINCT i #>> '{}') FROM pg_catalog.jsonb_path_query($1::pg_catalog.jsonb, "
-                          "'$.**.\"Index Name\"') AS i",
-                          {Arg::of(plan)});
+  return boundary::single(
+      "SELECT pg_catalog.array_agg(DISTINCT i #>> '{}') FROM pg_catalog.jsonb_path_query($1::pg_catalog.jsonb, "
+      "'$.**.\"Index Name\"') AS i",
+      {Arg::of(plan)});
 }
 
 /// Collects the steps of one explanation.
@@ -32,11 +33,14 @@ public:
 
   Rows steps(const core::Policy& policy) {
     const core::Rule& rule = resolved_.rule;
-    const std::string since = policy.expire_after + (policy.expiry_expression.empty() ? "" : " (the expression gives the instant of expiry)");
-    add("cutoff", rule.subject().label(), Text(), "now less " + since + ", by the calendar of " + resolved_.zone + ": " + printed(cutoff_), Text());
+    const std::string since =
+        policy.expire_after + (policy.expiry_expression.empty() ? "" : " (the expression gives the instant of expiry)");
+    add("cutoff", rule.subject().label(), Text(),
+        "now less " + since + ", by the calendar of " + resolved_.zone + ": " + printed(cutoff_), Text());
     choose();
     hold();
-    for (const Edge& edge : resolved_.edges) follow(edge);
+    for (const Edge& edge : resolved_.edges)
+      follow(edge);
     change();
     return std::move(rows_);
   }
@@ -46,7 +50,8 @@ private:
   TimestampTz cutoff_;
   Rows rows_;
 
-  void add(const char* what, const std::string& relation, const Text& statement, const std::string& reason, const Text& indexes) {
+  void add(const char* what, const std::string& relation, const Text& statement, const std::string& reason,
+           const Text& indexes) {
     rows_.push_back({std::to_string(rows_.size() + 1), std::string(what), relation, statement, reason, indexes});
   }
 
@@ -56,11 +61,14 @@ private:
     const Text indexes = indexes_of(statement, {Arg::time(cutoff_)});
     if (may_walk_blocks(rule) && planner_reads_whole_target(rule, cutoff_))
       add("choose", rule.target.label(), core::chains_select(rule),
-          "walk over the blocks: the planner would read the whole target, so the keys of the expired subjects become a set in memory and "
-          "one scan of the target looks each row up in it", Text());
+          "walk over the blocks: the planner would read the whole target, so the keys of the expired subjects become a "
+          "set in memory and "
+          "one scan of the target looks each row up in it",
+          Text());
     else
       add("choose", rule.target.label(), statement,
-          indexes ? "walk through the indexes that the planner chose" : "one statement; the planner uses no index", indexes);
+          indexes ? "walk through the indexes that the planner chose" : "one statement; the planner uses no index",
+          indexes);
   }
 
   void hold() {
@@ -69,20 +77,25 @@ private:
       const bool is_watched = i + 1 == rule.path.size() && !rule.activities.empty();
       add("hold", rule.path[i].parent.label(), Text(),
           std::string("rows on the path to the subject are locked ") + (is_watched ? "FOR UPDATE" : "FOR SHARE") +
-              " where they stand, skipping what others hold; one that changed since it was read takes its victims out", Text());
+              " where they stand, skipping what others hold; one that changed since it was read takes its victims out",
+          Text());
     }
-    if (rule.activities.empty()) return;
+    if (rule.activities.empty())
+      return;
     const std::string statement = core::returned_subjects_select(rule);
-    add("judge again", rule.subject().label(), statement, "activity that was committed by then keeps the subject's rows",
+    add("judge again", rule.subject().label(), statement,
+        "activity that was committed by then keeps the subject's rows",
         indexes_of(statement, {Arg::time(cutoff_), Arg::null(TIDARRAYOID)}));
   }
 
   void follow(const Edge& edge) {
     const bool is_update = !resolved_.rule.set_clause.empty();
-    const char* reason = edge.action == EdgeAction::remove     ? (is_update ? "rows found are updated too" : "rows found go with the victim")
+    const char* reason = edge.action == EdgeAction::remove
+                             ? (is_update ? "rows found are updated too" : "rows found go with the victim")
                          : edge.action == EdgeAction::set_null ? "rows found have their key set to NULL"
-                         : edge.action == EdgeAction::clear    ? "the schema clears the key of rows found (ON DELETE SET NULL or SET DEFAULT)"
-                                                               : "a row found that does not go itself keeps the victim: blocked";
+                         : edge.action == EdgeAction::clear
+                             ? "the schema clears the key of rows found (ON DELETE SET NULL or SET DEFAULT)"
+                             : "a row found that does not go itself keeps the victim: blocked";
     const std::string statement = core::children_select(edge.bond);
     add("dependents", edge.label, statement, reason, indexes_of(statement, {Arg::null(TIDARRAYOID)}));
   }
@@ -93,7 +106,8 @@ private:
     const Selection none(leaves, rule.path.size());
     const std::string why = why_not_direct(resolved_, none);
     if (why.empty()) {
-      add("change", rule.target.label(), Text(), "direct: rows are removed through the table access method, because nothing would miss them", Text());
+      add("change", rule.target.label(), Text(),
+          "direct: rows are removed through the table access method, because nothing would miss them", Text());
       return;
     }
     core::RowChange change;

@@ -23,12 +23,14 @@ public:
 
   FamilyTree run() {
     for (const Victim& victim : selection_.victims)
-      if (victim.fate == Fate::goes) tree_.family.add(victim.key);
+      if (victim.fate == Fate::goes)
+        tree_.family.add(victim.key);
     tree_.victims = tree_.family.size();
     tree_.label_of.assign(tree_.victims, 0);
     for (std::uint32_t done = 0; done < tree_.family.size();) {
       const std::uint32_t until = tree_.family.size();
-      for (std::size_t edge = 0; edge < resolved_.edges.size(); ++edge) follow(edge, done, until);
+      for (std::size_t edge = 0; edge < resolved_.edges.size(); ++edge)
+        follow(edge, done, until);
       done = until;
     }
     settle_refusals();
@@ -47,7 +49,8 @@ private:
   /// Whether a leaf is the edge's parent table, or one of its partitions.
   bool is_parent_leaf(const Edge& edge, std::uint16_t leaf) const {
     const Oid oid = selection_.leaves.oid(leaf);
-    if (oid == edge.bond.parent.oid) return true;
+    if (oid == edge.bond.parent.oid)
+      return true;
     return edge.bond.parent.kind == 'p' && catalog::is_partition_of(oid, edge.bond.parent.oid);
   }
 
@@ -57,14 +60,16 @@ private:
       is_parent.push_back(is_parent_leaf(edge, static_cast<std::uint16_t>(leaf)));
     Parents parents;
     for (std::uint32_t row = first; row < last; ++row)
-      if (is_parent[core::leaf_of(tree_.family.key(row))]) parents.emplace(tree_.family.key(row), row);
+      if (is_parent[core::leaf_of(tree_.family.key(row))])
+        parents.emplace(tree_.family.key(row), row);
     return parents;
   }
 
   std::uint16_t label_number(const std::string& label) {
     const auto found = std::find(tree_.labels.begin(), tree_.labels.end(), label);
     const auto number = static_cast<std::uint16_t>(found - tree_.labels.begin());
-    if (found == tree_.labels.end()) tree_.labels.push_back(label);
+    if (found == tree_.labels.end())
+      tree_.labels.push_back(label);
     return number;
   }
 
@@ -72,9 +77,11 @@ private:
   void follow(std::size_t index, std::uint32_t first, std::uint32_t last) {
     const Edge& edge = resolved_.edges[index];
     const Parents parents = parents_of(edge, first, last);
-    if (parents.empty()) return;
+    if (parents.empty())
+      return;
     std::vector<RowKey> rows;
-    for (const auto& [row, number] : parents) rows.push_back(row);
+    for (const auto& [row, number] : parents)
+      rows.push_back(row);
     std::sort(rows.begin(), rows.end());
 
     push_latest_snapshot();
@@ -96,21 +103,26 @@ private:
   void take_in(std::size_t index, const std::vector<Reference>& references, const Parents& parents) {
     const Edge& edge = resolved_.edges[index];
     std::vector<RowKey> children;
-    for (const Reference& reference : references) children.push_back(reference.child);
+    for (const Reference& reference : references)
+      children.push_back(reference.child);
     std::vector<Fate> fates(children.size(), Fate::goes);
-    if (and_lock_) fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
+    if (and_lock_)
+      fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
     const std::uint16_t label = edge.action == EdgeAction::remove ? label_number(edge.label) : std::uint16_t{0};
     for (std::size_t i = 0; i < references.size(); ++i) {
       const std::uint32_t parent = parents.at(references[i].parent);
       if (edge.action != EdgeAction::remove) {
         tree_.emptied.push_back({parent, children[i], static_cast<std::uint16_t>(index)});
-        if (fates[i] != Fate::goes) tree_.family.keep(parent, fates[i]);
+        if (fates[i] != Fate::goes)
+          tree_.family.keep(parent, fates[i]);
         continue;
       }
       const std::uint32_t child = tree_.family.add(children[i]);
-      if (child == tree_.label_of.size()) tree_.label_of.push_back(label);
+      if (child == tree_.label_of.size())
+        tree_.label_of.push_back(label);
       tree_.family.link(parent, child);
-      if (fates[i] != Fate::goes) tree_.family.keep(child, fates[i]);
+      if (fates[i] != Fate::goes)
+        tree_.family.keep(child, fates[i]);
     }
   }
 
@@ -127,7 +139,8 @@ private:
   void tell_victims() {
     std::uint32_t row = 0;
     for (Victim& victim : selection_.victims)
-      if (victim.fate == Fate::goes) victim.fate = tree_.family.fate(row++);
+      if (victim.fate == Fate::goes)
+        victim.fate = tree_.family.fate(row++);
   }
 };
 

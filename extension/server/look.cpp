@@ -63,21 +63,26 @@ std::string sample_keys(const std::vector<RowKey>& rows, const core::Leaves& lea
     std::vector<std::string> pairs;
     for (const std::string& column : catalog::key_columns(leaf))
       pairs.push_back(core::quote_literal(column) + ", t." + quote(column));
-    if (pairs.empty()) pairs = {"'ctid', t.ctid"};
-    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ") FROM ONLY " +
-                                          relation.sql() + " AS t WHERE t.ctid = ANY ($1)",
+    if (pairs.empty())
+      pairs = {"'ctid', t.ctid"};
+    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") +
+                                          ") FROM ONLY " + relation.sql() + " AS t WHERE t.ctid = ANY ($1)",
                                       {tid_array({rows[i]})}, boundary::View::as_pushed);
-    if (key) parts.push_back(*key);
+    if (key)
+      parts.push_back(*key);
   }
   return "[" + core::join(parts, ", ") + "]";
 }
 
 /// Column `name` as an SQL value: read in the policy's zone where it is a naive time; NULL where there is none.
-std::string shown(const core::Relation& relation, const std::string& alias, const std::string& name, const std::string& zone) {
+std::string shown(const core::Relation& relation, const std::string& alias, const std::string& name,
+                  const std::string& zone) {
   const auto column = catalog::column(relation, name);
-  if (!column) return "NULL";
+  if (!column)
+    return "NULL";
   const std::string value = alias + "." + quote(name);
-  return column->base_name == "timestamp" ? "pg_catalog.timezone(" + core::quote_literal(zone) + ", " + value + ")" : value;
+  return column->base_name == "timestamp" ? "pg_catalog.timezone(" + core::quote_literal(zone) + ", " + value + ")"
+                                          : value;
 }
 
 /// The first column of a table's key; empty where it has none.
@@ -93,8 +98,9 @@ std::string key_value(const core::Relation& relation, const std::string& alias) 
 
 /// The items of a list: `columns` (`value AS name, ...`) of the victims, in the given order.
 std::string listed(const Look& look, const std::string& columns, const std::string& tail) {
-  return look.one("SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (SELECT " + columns +
-                  core::victims_source(look.resolved.rule) + tail + " LIMIT " + most_listed + ") AS i")
+  return look
+      .one("SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (SELECT " + columns +
+           core::victims_source(look.resolved.rule) + tail + " LIMIT " + most_listed + ") AS i")
       .value_or("[]");
 }
 
@@ -107,15 +113,17 @@ void list_carts(const Look& look, core::JsonObject& out) {
   const core::Rule& rule = look.resolved.rule;
   const std::string instant = core::deciding_instant(rule);
   const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
-  const std::uint64_t carts = counted_victims(look, "pg_catalog.count(DISTINCT (" + core::step_alias(rule, 0) + ".tableoid, " +
-                                                        core::step_alias(rule, 0) + ".ctid))");
+  const std::uint64_t carts = counted_victims(look, "pg_catalog.count(DISTINCT (" + core::step_alias(rule, 0) +
+                                                        ".tableoid, " + core::step_alias(rule, 0) + ".ctid))");
   const std::uint64_t users = std::stoull(look.one(core::expired_subjects_count(rule)).value_or("0"));
-  out.set("message", core::counted(items, "cart item") + " of " + core::counted(users, "inactive user") + " would be deleted");
+  out.set("message",
+          core::counted(items, "cart item") + " of " + core::counted(users, "inactive user") + " would be deleted");
   out.set("deleted_items", static_cast<std::int64_t>(items)).set("affected_carts", static_cast<std::int64_t>(carts));
   out.set("inactive_users", static_cast<std::int64_t>(users));
-  out.raw("inactive_carts", listed(look, key_value(rule.subject(), "subject") + " AS user_id, " +
-                                             key_value(rule.path[0].parent, core::step_alias(rule, 0)) + " AS cart_id, " + instant +
-                                             " AS last_active, pg_catalog.count(*) AS items",
+  out.raw("inactive_carts", listed(look,
+                                   key_value(rule.subject(), "subject") + " AS user_id, " +
+                                       key_value(rule.path[0].parent, core::step_alias(rule, 0)) + " AS cart_id, " +
+                                       instant + " AS last_active, pg_catalog.count(*) AS items",
                                    " GROUP BY 1, 2, 3 ORDER BY 3, 2"));
   out.set("truncated", carts > 1000);
 }
@@ -125,9 +133,11 @@ void list_items(const Look& look, core::JsonObject& out) {
   const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
   out.set("message", core::counted(items, "cart item") + " would be deleted");
   out.set("deleted_items", static_cast<std::int64_t>(items));
-  out.raw("old_cart_items", listed(look, key_value(rule.target, "target") + " AS id, " + shown(rule.target, "target", "cart_id", "") +
-                                             " AS cart_id, " + core::deciding_instant(rule) + " AS created_at",
-                                   " ORDER BY 3, 1"));
+  out.raw("old_cart_items",
+          listed(look,
+                 key_value(rule.target, "target") + " AS id, " + shown(rule.target, "target", "cart_id", "") +
+                     " AS cart_id, " + core::deciding_instant(rule) + " AS created_at",
+                 " ORDER BY 3, 1"));
   out.set("truncated", items > 1000);
 }
 
@@ -135,13 +145,15 @@ void list_sessions(const Look& look, core::JsonObject& out) {
   const core::Rule& rule = look.resolved.rule;
   const std::uint64_t sessions = counted_victims(look, "pg_catalog.count(*)");
   const core::ActivitySource& messages = rule.activities.at(0);
-  const std::string last = "(SELECT pg_catalog.max(" + core::instant("activity", messages.time) + ") FROM " + messages.relation.sql() +
-                           " AS activity WHERE (" + messages.join_condition + "\n)" +
+  const std::string last = "(SELECT pg_catalog.max(" + core::instant("activity", messages.time) + ") FROM " +
+                           messages.relation.sql() + " AS activity WHERE (" + messages.join_condition + "\n)" +
                            (messages.condition.empty() ? "" : " AND (" + messages.condition + "\n)") + ")";
   out.set("message", "Found " + core::counted(sessions, "inactive session"));
   out.raw("inactive_sessions",
-          listed(look, key_value(rule.target, "target") + " AS id, " + key_value(rule.subject(), "subject") + " AS user_id, " +
-                           shown(rule.target, "target", "created_at", look.resolved.zone) + " AS created_at, " + last + " AS last_message_time",
+          listed(look,
+                 key_value(rule.target, "target") + " AS id, " + key_value(rule.subject(), "subject") +
+                     " AS user_id, " + shown(rule.target, "target", "created_at", look.resolved.zone) +
+                     " AS created_at, " + last + " AS last_message_time",
                  " ORDER BY 4 NULLS FIRST, 1"));
   out.set("count", static_cast<std::int64_t>(sessions)).set("truncated", sessions > 1000);
 }
@@ -152,15 +164,18 @@ void list_bookings(const Look& look, core::JsonObject& out) {
   const std::string created = core::deciding_instant(rule);
   out.set("message", "Found " + core::counted(bookings, "expired pending booking"));
   out.raw("expired_bookings",
-          listed(look, key_value(rule.target, "target") + " AS booking_id, " + created + " AS created_at, " +
-                           "pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + created + ") / 60)::pg_catalog.int8 AS minutes_old, " +
-                           shown(rule.target, "target", "total_cost", "") + " AS total_cost, " +
-                           shown(rule.target, "target", "status", "") + " AS status",
+          listed(look,
+                 key_value(rule.target, "target") + " AS booking_id, " + created + " AS created_at, " +
+                     "pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + created +
+                     ") / 60)::pg_catalog.int8 AS minutes_old, " + shown(rule.target, "target", "total_cost", "") +
+                     " AS total_cost, " + shown(rule.target, "target", "status", "") + " AS status",
                  " ORDER BY 2, 1"));
   out.set("count", static_cast<std::int64_t>(bookings)).set("truncated", bookings > 1000);
 }
 
-TimestampTz cutoff_of(const core::Policy& policy) { return cutoff_before_now(policy.expire_after, zone_of(policy), true); }
+TimestampTz cutoff_of(const core::Policy& policy) {
+  return cutoff_before_now(policy.expire_after, zone_of(policy), true);
+}
 
 } // namespace
 
@@ -185,9 +200,12 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
                  when(selection.oldest), when(selection.newest), sample_keys(rows, leaves, sample)});
   for (const auto& [label, count] : count_dependents(look.resolved, tree)) {
     std::vector<RowKey> members;
-    for (std::uint32_t row = tree.victims; row < tree.family.size() && members.size() < static_cast<std::size_t>(sample); ++row)
-      if (tree.family.goes(row) && tree.labels[tree.label_of[row]] == label) members.push_back(tree.family.key(row));
-    out.push_back({label, "dependent", std::to_string(count), "0", "0", Text(), Text(), sample_keys(members, leaves, sample)});
+    for (std::uint32_t row = tree.victims;
+         row < tree.family.size() && members.size() < static_cast<std::size_t>(sample); ++row)
+      if (tree.family.goes(row) && tree.labels[tree.label_of[row]] == label)
+        members.push_back(tree.family.key(row));
+    out.push_back(
+        {label, "dependent", std::to_string(count), "0", "0", Text(), Text(), sample_keys(members, leaves, sample)});
   }
   look.close();
   return out;
@@ -222,12 +240,14 @@ Rows user_activity() {
   const std::string instant = core::deciding_instant(rule);
   const std::string user = key_value(rule.subject(), "subject");
   std::string times;
-  for (const core::TimeColumn& time : rule.times) times += ", subject." + quote(time.column);
-  const std::string sql =
-      "SELECT " + user + "::text, CASE WHEN " + instant + " IS NULL THEN 'unknown' WHEN " + core::times_expired(rule) + " THEN 'inactive' ELSE 'active' END, " + instant +
-      ", CASE WHEN pg_catalog.isfinite(" + instant + ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
-      ") / 86400)::pg_catalog.int4 END, " +
-      "pg_catalog.count(target.tableoid)" + core::subjects_source(rule) + " GROUP BY " + user + times + " ORDER BY 3 NULLS LAST, 1";
+  for (const core::TimeColumn& time : rule.times)
+    times += ", subject." + quote(time.column);
+  const std::string sql = "SELECT " + user + "::text, CASE WHEN " + instant + " IS NULL THEN 'unknown' WHEN " +
+                          core::times_expired(rule) + " THEN 'inactive' ELSE 'active' END, " + instant +
+                          ", CASE WHEN pg_catalog.isfinite(" + instant +
+                          ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
+                          ") / 86400)::pg_catalog.int4 END, " + "pg_catalog.count(target.tableoid)" +
+                          core::subjects_source(rule) + " GROUP BY " + user + times + " ORDER BY 3 NULLS LAST, 1";
   Rows rows = boundary::query(sql, {Arg::time(look.cutoff)}, boundary::View::as_pushed);
   look.close();
   return rows;

@@ -26,8 +26,15 @@ const std::vector<Convention>& conventions() {
   static const std::vector<Convention> known = {
       {"inactive_carts", "90 days", {"cart_items"}, {"users"}, {"last_active"}, {}, {}, {}, false},
       {"old_cart_items", "90 days", {"cart_items"}, {}, {"created_at"}, {}, {}, {}, false},
-      {"inactive_sessions", "24 hours", {"sessions"}, {"users"}, {}, {"messages"},
-       {"imageSent", "image_sent"}, {"videoSent", "video_sent"}, false},
+      {"inactive_sessions",
+       "24 hours",
+       {"sessions"},
+       {"users"},
+       {},
+       {"messages"},
+       {"imageSent", "image_sent"},
+       {"videoSent", "video_sent"},
+       false},
       {"pending_bookings", "15 minutes", {"bookings"}, {}, {"created_at"}, {}, {}, {}, true},
   };
   return known;
@@ -35,7 +42,8 @@ const std::vector<Convention>& conventions() {
 
 const Convention* find(const std::string& name) {
   for (const Convention& convention : conventions())
-    if (name == convention.name) return &convention;
+    if (name == convention.name)
+      return &convention;
   return nullptr;
 }
 
@@ -63,10 +71,12 @@ public:
     if (!convention_.time_columns.empty())
       policy.time_columns = {column(subject, names_.time_column, convention_.time_columns, "time_column")};
     policy.condition = names_.condition;
-    if (!convention_.activity.empty()) policy.activities.push_back(activity(subject));
+    if (!convention_.activity.empty())
+      policy.activities.push_back(activity(subject));
     add_dependent(policy, names_.images, convention_.images, "images");
     add_dependent(policy, names_.videos, convention_.videos, "videos");
-    if (convention_.marks) mark(policy, target);
+    if (convention_.marks)
+      mark(policy, target);
     return policy;
   }
 
@@ -75,7 +85,8 @@ private:
   const Names& names_;
 
   [[nodiscard]] std::string hint(const std::string& role) const {
-    return "For other names: SELECT retention.adopt_preset('" + std::string(convention_.name) + "', " + role + " => ...).";
+    return "For other names: SELECT retention.adopt_preset('" + std::string(convention_.name) + "', " + role +
+           " => ...).";
   }
 
   /// A name that the preset has no use for would be silently ignored.
@@ -98,30 +109,35 @@ private:
   }
 
   core::Relation table(Oid given, const std::vector<const char*>& candidates, const std::string& role) const {
-    if (given != InvalidOid) return catalog::relation(given, std::to_string(given));
+    if (given != InvalidOid)
+      return catalog::relation(given, std::to_string(given));
     std::vector<std::string> tried;
     for (const char* name : candidates) {
-      if (const Oid found = catalog::on_search_path(name); found != InvalidOid) return catalog::relation(found, name);
+      if (const Oid found = catalog::on_search_path(name); found != InvalidOid)
+        return catalog::relation(found, name);
       tried.push_back(quote(name));
     }
     throw Failure(core::sqlstate::undefined_table,
-                  "preset " + quote(convention_.name) + " finds no table " + core::join(tried, " or ") + " on the search_path",
+                  "preset " + quote(convention_.name) + " finds no table " + core::join(tried, " or ") +
+                      " on the search_path",
                   "", hint(role));
   }
 
-  std::string column(const core::Relation& relation, const std::string& given, const std::vector<const char*>& candidates,
-                     const std::string& role) const {
+  std::string column(const core::Relation& relation, const std::string& given,
+                     const std::vector<const char*>& candidates, const std::string& role) const {
     if (!given.empty()) {
       (void)catalog::require_column(relation, given);
       return given;
     }
     std::vector<std::string> tried;
     for (const char* name : candidates) {
-      if (catalog::column(relation, name)) return name;
+      if (catalog::column(relation, name))
+        return name;
       tried.push_back(quote(name));
     }
     throw Failure(core::sqlstate::undefined_column,
-                  "preset " + quote(convention_.name) + " finds no column " + core::join(tried, " or ") + " in " + relation.label(),
+                  "preset " + quote(convention_.name) + " finds no column " + core::join(tried, " or ") + " in " +
+                      relation.label(),
                   "", hint(role));
   }
 
@@ -131,11 +147,13 @@ private:
     const core::Path path = core::the_path(catalog::foreign_keys(), relation, subject, {});
     if (path.size() != 1)
       throw Failure(core::sqlstate::undefined_object,
-                    "no foreign key leads directly from " + relation.label() + " to " + subject.label(), "", hint("activity"));
+                    "no foreign key leads directly from " + relation.label() + " to " + subject.label(), "",
+                    hint("activity"));
     core::Activity activity;
     activity.relation = relation.oid;
     activity.relation_name = relation.label();
-    activity.time_column = column(relation, names_.activity_time_column, {"timestamp", "created_at", "sent_at"}, "activity_time_column");
+    activity.time_column =
+        column(relation, names_.activity_time_column, {"timestamp", "created_at", "sent_at"}, "activity_time_column");
     activity.join_condition = path.front().condition("activity", "subject");
     activity.condition = names_.activity_condition;
     if (activity.condition.empty())
@@ -143,17 +161,21 @@ private:
     return activity;
   }
 
-  void add_dependent(core::Policy& policy, Oid given, const std::vector<const char*>& candidates, const char* label) const {
-    if (candidates.empty()) return;
+  void add_dependent(core::Policy& policy, Oid given, const std::vector<const char*>& candidates,
+                     const char* label) const {
+    if (candidates.empty())
+      return;
     const core::Relation relation = table(given, candidates, label);
     policy.declared.push_back({relation.oid, relation.label(), label, core::DependentAction::remove, {}, InvalidOid});
   }
 
   void mark(core::Policy& policy, const core::Relation& target) const {
     policy.action = core::Action::update;
-    if (policy.condition.empty()) policy.condition = "target." + quote(column(target, "", {"status"}, "condition")) + " = 'Pending'";
+    if (policy.condition.empty())
+      policy.condition = "target." + quote(column(target, "", {"status"}, "condition")) + " = 'Pending'";
     policy.set_clause = names_.set_clause;
-    if (!policy.set_clause.empty()) return;
+    if (!policy.set_clause.empty())
+      return;
     policy.set_clause = quote(column(target, "", {"status"}, "set_clause")) + " = 'Expired'";
     // now() becomes the column's own kind of time: a run's TimeZone is the policy's.
     if (const auto updated = catalog::column(target, "updated_at"); updated && !updated->is_generated)
@@ -167,19 +189,23 @@ bool is_preset(const std::string& name) { return find(name) != nullptr; }
 
 std::vector<std::string> all() {
   std::vector<std::string> names;
-  for (const Convention& convention : conventions()) names.emplace_back(convention.name);
+  for (const Convention& convention : conventions())
+    names.emplace_back(convention.name);
   return names;
 }
 
 core::Policy build(const std::string& name, const Names& names) {
-  if (const Convention* convention = find(name)) return Builder(*convention, names).build();
+  if (const Convention* convention = find(name))
+    return Builder(*convention, names).build();
   throw Failure(core::sqlstate::undefined_object, "preset " + quote(name) + " does not exist", "",
                 "The presets are " + core::join(all(), ", ") + ".");
 }
 
 core::Policy stored_or_built(const std::string& name) {
-  if (auto stored = store::load(name)) return *stored;
-  if (!is_preset(name)) store::no_such_policy(name);
+  if (auto stored = store::load(name))
+    return *stored;
+  if (!is_preset(name))
+    store::no_such_policy(name);
   return build(name);
 }
 
@@ -197,8 +223,10 @@ core::Fields fields_of(const core::Policy& policy) {
                       {"time_zone", policy.time_zone.empty() ? settings::naive_time_zone() : policy.time_zone},
                       {"expire_after", policy.expire_after},
                       {"condition", text(policy.condition)}};
-  if (!policy.time_columns.empty()) fields["time_columns"] = core::array_text(policy.time_columns);
-  if (!policy.path.empty()) fields["path"] = core::array_text(policy.path);
+  if (!policy.time_columns.empty())
+    fields["time_columns"] = core::array_text(policy.time_columns);
+  if (!policy.path.empty())
+    fields["path"] = core::array_text(policy.path);
   return fields;
 }
 

@@ -50,7 +50,8 @@ EdgeAction action_said(const core::Dependent& said, const core::ForeignKey& key)
   case core::DependentAction::keep:
     break;
   }
-  if (key.on_delete == core::OnDelete::set_null || key.on_delete == core::OnDelete::set_default) return EdgeAction::clear;
+  if (key.on_delete == core::OnDelete::set_null || key.on_delete == core::OnDelete::set_default)
+    return EdgeAction::clear;
   throw Failure(core::sqlstate::invalid_parameter_value,
                 "dependent " + key.child.label() + " cannot be kept while the row it refers to goes",
                 "Its foreign key " + core::quote(key.name) + " forbids it.", "Say 'delete', 'set_null' or 'refuse'.");
@@ -78,22 +79,28 @@ std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& tar
   const auto take = [&](Edge edge) {
     const auto is_it = [&](const core::Relation& r) { return r.oid == edge.bond.child.oid; };
     const bool is_new = std::none_of(seen.begin(), seen.end(), is_it);
-    if (edge.action == EdgeAction::remove && is_new) seen.push_back(edge.bond.child);
+    if (edge.action == EdgeAction::remove && is_new)
+      seen.push_back(edge.bond.child);
     edges.push_back(std::move(edge));
   };
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const core::Relation parent = seen[i];
     const std::vector<Oid> family = catalog::relatives(parent.oid);
     for (const core::ForeignKey& key : keys) {
-      if (std::find(family.begin(), family.end(), key.parent.oid) == family.end()) continue;
+      if (std::find(family.begin(), family.end(), key.parent.oid) == family.end())
+        continue;
       const core::Dependent* said = declared(policy, key.child.oid);
-      const EdgeAction action = said != nullptr ? action_said(*said, key) : is_update ? EdgeAction::remove : rule_of(policy, key);
+      const EdgeAction action = said != nullptr ? action_said(*said, key)
+                                : is_update     ? EdgeAction::remove
+                                                : rule_of(policy, key);
       take({core::bond_of(key), action, key.child.label()});
     }
     for (const core::Dependent& dependent : policy.declared) {
       const Oid hangs_on = dependent.parent == InvalidOid ? target.oid : dependent.parent;
-      if (dependent.join_condition.empty() || hangs_on != parent.oid) continue;
-      if (dependent.action != core::DependentAction::keep) take(edge_of(dependent, parent));
+      if (dependent.join_condition.empty() || hangs_on != parent.oid)
+        continue;
+      if (dependent.action != core::DependentAction::keep)
+        take(edge_of(dependent, parent));
     }
   }
   return edges;
@@ -103,7 +110,8 @@ std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& tar
 void require_reached(const core::Policy& policy, const std::vector<Edge>& edges) {
   for (const core::Dependent& dependent : policy.declared) {
     const auto is_it = [&](const Edge& edge) { return edge.bond.child.oid == dependent.relation; };
-    if (dependent.action == core::DependentAction::keep || std::any_of(edges.begin(), edges.end(), is_it)) continue;
+    if (dependent.action == core::DependentAction::keep || std::any_of(edges.begin(), edges.end(), is_it))
+      continue;
     const core::Relation relation = catalog::relation(dependent.relation, dependent.relation_name);
     throw Failure(core::sqlstate::undefined_object,
                   "no foreign key leads from dependent " + relation.label() + " to the target of policy " +
@@ -139,7 +147,8 @@ void resolve_times(const core::Policy& policy, const std::string& zone, core::Ru
     rule.times.back().when_null = policy.when_null;
   }
   rule.match = policy.time_match;
-  if (!policy.expiry_expression.empty()) rule.expiry_expression = as_instant(policy, rule, zone);
+  if (!policy.expiry_expression.empty())
+    rule.expiry_expression = as_instant(policy, rule, zone);
 }
 
 /// The activities of a rule.
@@ -158,7 +167,8 @@ void resolve_activities(const core::Policy& policy, const std::string& zone, cor
 /// A partition has the keys of the tables it is part of.
 void lend_keys(const core::Relation& target, std::vector<core::ForeignKey>& keys) {
   const std::vector<Oid> ancestors = catalog::partition_ancestors(target.oid);
-  if (ancestors.empty()) return;
+  if (ancestors.empty())
+    return;
   std::vector<core::ForeignKey> lent;
   for (const core::ForeignKey& key : keys)
     if (std::find(ancestors.begin(), ancestors.end(), key.child.oid) != ancestors.end()) {
@@ -175,10 +185,13 @@ std::string zone_of(const core::Policy& policy) {
 }
 
 Oid runs_as(const core::Policy& policy) {
-  if (policy.owner == InvalidOid) return catalog::owner(catalog::relation(policy.target, policy.target_name).oid);
-  if (boundary::server([&] { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(policy.owner)); })) return policy.owner;
-  throw Failure(core::sqlstate::undefined_object, "the role that owns policy " + core::quote(policy.name) + " no longer exists",
-                "", "Remove the policy and add it again as the role that shall own it.");
+  if (policy.owner == InvalidOid)
+    return catalog::owner(catalog::relation(policy.target, policy.target_name).oid);
+  if (boundary::server([&] { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(policy.owner)); }))
+    return policy.owner;
+  throw Failure(core::sqlstate::undefined_object,
+                "the role that owns policy " + core::quote(policy.name) + " no longer exists", "",
+                "Remove the policy and add it again as the role that shall own it.");
 }
 
 Resolved resolve(const core::Policy& policy, const std::vector<std::string>& extra_conditions) {
@@ -192,21 +205,26 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
   lend_keys(rule.target, keys);
   if (policy.subject != InvalidOid)
     rule.path = core::the_path(keys, rule.target, catalog::relation(policy.subject, policy.subject_name), policy.path);
-  for (const core::ForeignKey& step : rule.path) catalog::require_supported(step.parent);
+  for (const core::ForeignKey& step : rule.path)
+    catalog::require_supported(step.parent);
 
   resolve_times(policy, out.zone, rule);
   resolve_activities(policy, out.zone, rule);
-  if (!policy.condition.empty()) rule.conditions.push_back(policy.condition);
+  if (!policy.condition.empty())
+    rule.conditions.push_back(policy.condition);
   rule.conditions.insert(rule.conditions.end(), extra_conditions.begin(), extra_conditions.end());
   rule.set_clause = policy.set_clause;
   rule.keep_latest = policy.keep_latest.value_or(0);
   rule.keep_per = policy.keep_per;
-  for (const std::string& column : rule.keep_per) (void)catalog::require_column(rule.target, column);
+  for (const std::string& column : rule.keep_per)
+    (void)catalog::require_column(rule.target, column);
   out.max_rows = policy.max_rows;
   out.max_fraction = policy.max_fraction;
-  if (policy.archive_to != InvalidOid) out.archive = catalog::relation(policy.archive_to, policy.archive_name);
+  if (policy.archive_to != InvalidOid)
+    out.archive = catalog::relation(policy.archive_to, policy.archive_name);
   const bool spreads = policy.dependents == core::OnDependents::cascade || !policy.declared.empty();
-  if (policy.action == core::Action::update && !spreads) return out;
+  if (policy.action == core::Action::update && !spreads)
+    return out;
   out.edges = edges_of(policy, rule.target, keys);
   require_reached(policy, out.edges);
   for (const Edge& edge : out.edges) {
@@ -224,7 +242,8 @@ void require_rights(const Resolved& resolved) {
     require_row_lock(resolved.owner, step.parent.oid, step.parent.label());
   for (const Edge& edge : resolved.edges)
     if (edge.action == EdgeAction::remove)
-      require(resolved.owner, edge.bond.child.oid, rule.set_clause.empty() ? ACL_DELETE : ACL_UPDATE, edge.bond.child.label());
+      require(resolved.owner, edge.bond.child.oid, rule.set_clause.empty() ? ACL_DELETE : ACL_UPDATE,
+              edge.bond.child.label());
     else if (edge.action == EdgeAction::set_null)
       require(resolved.owner, edge.bond.child.oid, ACL_UPDATE, edge.bond.child.label());
   if (resolved.archive.oid != InvalidOid)

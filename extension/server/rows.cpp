@@ -3,13 +3,6 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/json.hpp"
 
-extern "C" {
-#include "utils/datetime.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
-#include "utils/tuplestore.h"
-}
-
 namespace pg_retention::server {
 namespace {
 
@@ -20,7 +13,8 @@ using boundary::Text;
 /// The row as an array of C strings, as BuildTupleFromCStrings takes it. Runs inside server().
 char** c_strings(const Row& row) {
   auto** cells = static_cast<char**>(palloc(sizeof(char*) * (row.size() + 1)));
-  for (std::size_t i = 0; i < row.size(); ++i) cells[i] = row[i] ? const_cast<char*>(row[i]->c_str()) : nullptr;
+  for (std::size_t i = 0; i < row.size(); ++i)
+    cells[i] = row[i] ? const_cast<char*>(row[i]->c_str()) : nullptr;
   return cells;
 }
 
@@ -29,7 +23,8 @@ Text or_null(const std::string& text) { return text.empty() ? Text() : Text(text
 } // namespace
 
 Text argument(FunctionCallInfo fcinfo, int position) {
-  if (position >= PG_NARGS() || PG_ARGISNULL(position)) return std::nullopt;
+  if (position >= PG_NARGS() || PG_ARGISNULL(position))
+    return std::nullopt;
   const char* text = server([&] {
     Oid output = InvalidOid;
     bool is_varlena = false;
@@ -40,14 +35,16 @@ Text argument(FunctionCallInfo fcinfo, int position) {
 }
 
 std::string required_argument(FunctionCallInfo fcinfo, int position, const char* name) {
-  if (auto value = argument(fcinfo, position)) return *value;
+  if (auto value = argument(fcinfo, position))
+    return *value;
   throw core::Failure(core::sqlstate::null_value_not_allowed, std::string(name) + " must not be null");
 }
 
 core::Fields named_arguments(FunctionCallInfo fcinfo, int first) {
   char** const names = server([&] {
     HeapTuple const tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
-    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+    if (!HeapTupleIsValid(tuple))
+      elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
     Oid* types = nullptr;
     char** found = nullptr;
     char* modes = nullptr;
@@ -57,7 +54,8 @@ core::Fields named_arguments(FunctionCallInfo fcinfo, int first) {
   });
   core::Fields fields;
   for (int i = first; i < PG_NARGS(); ++i) {
-    if (PG_ARGISNULL(i)) continue;
+    if (PG_ARGISNULL(i))
+      continue;
     const bool is_table = get_fn_expr_argtype(fcinfo->flinfo, i) == REGCLASSOID;
     fields[names[i]] = is_table ? std::to_string(PG_GETARG_OID(i)) : argument(fcinfo, i);
   }
@@ -65,7 +63,8 @@ core::Fields named_arguments(FunctionCallInfo fcinfo, int first) {
 }
 
 std::optional<std::int32_t> int_argument(FunctionCallInfo fcinfo, int position) {
-  if (position >= PG_NARGS() || PG_ARGISNULL(position)) return std::nullopt;
+  if (position >= PG_NARGS() || PG_ARGISNULL(position))
+    return std::nullopt;
   return PG_GETARG_INT32(position);
 }
 
@@ -85,7 +84,8 @@ std::string printed(TimestampTz instant) {
 
 std::string json_counts(const std::map<std::string, std::uint64_t>& counts) {
   core::JsonObject object;
-  for (const auto& [name, count] : counts) object.set(name, static_cast<std::int64_t>(count));
+  for (const auto& [name, count] : counts)
+    object.set(name, static_cast<std::int64_t>(count));
   return object.text();
 }
 
@@ -117,7 +117,8 @@ Datum composite(FunctionCallInfo fcinfo, const Row& row) {
     TupleDesc shape = nullptr;
     if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
       elog(ERROR, "return type must be a row type");
-    if (shape->natts != static_cast<int>(row.size())) elog(ERROR, "result has %zu columns, %d expected", row.size(), shape->natts);
+    if (shape->natts != static_cast<int>(row.size()))
+      elog(ERROR, "result has %zu columns, %d expected", row.size(), shape->natts);
     AttInMetadata* const meta = TupleDescGetAttInMetadata(shape);
     return HeapTupleGetDatum(BuildTupleFromCStrings(meta, c_strings(row)));
   });
@@ -128,7 +129,8 @@ Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows) {
     InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
     auto* const info = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     AttInMetadata* const meta = TupleDescGetAttInMetadata(info->setDesc);
-    for (const Row& row : rows) tuplestore_puttuple(info->setResult, BuildTupleFromCStrings(meta, c_strings(row)));
+    for (const Row& row : rows)
+      tuplestore_puttuple(info->setResult, BuildTupleFromCStrings(meta, c_strings(row)));
     return Datum{0};
   });
 }

@@ -9,10 +9,6 @@
 #include "extension/server/store.hpp"
 #include "extension/server/verify.hpp"
 
-extern "C" {
-#include "common/hashfn.h"
-}
-
 #include <algorithm>
 #include <unordered_set>
 
@@ -43,7 +39,8 @@ bool may_run(const core::Policy& policy, Outcome& outcome) {
     outcome.success = false;
     outcome.stop_reason = "paused";
     outcome.sqlstate = core::sqlstate::not_in_prerequisite_state;
-    outcome.message = "policy " + core::quote(policy.name) + " is at rest: this database is a copy of the one it was made in";
+    outcome.message =
+        "policy " + core::quote(policy.name) + " is at rest: this database is a copy of the one it was made in";
     outcome.error_hint = "A restored copy must not start deleting. SELECT retention.resume_policy('" + policy.name +
                          "') lets it run here.";
   } else if (policy.paused) {
@@ -75,7 +72,8 @@ public:
   void run() {
     for (int pass = 1; pass <= most_passes; ++pass) {
       push_latest_snapshot();
-      if (pass == 1 && options_.count_expired_subjects) count_expired_subjects();
+      if (pass == 1 && options_.count_expired_subjects)
+        count_expired_subjects();
       Selection selection = select_victims(resolved_.rule, *outcome_.cutoff, leaves_);
       settle_returned(selection);
       if (pass == 1 && fuse_blows(selection)) {
@@ -86,7 +84,8 @@ public:
       note_changed_subjects(selection);
       erase(selection);
       pop_snapshot();
-      if (!tally(selection, pass == most_passes)) break;
+      if (!tally(selection, pass == most_passes))
+        break;
     }
     outcome_.returned += waiting_.size();
     count_path_rows();
@@ -107,24 +106,28 @@ private:
     if (resolved_.max_rows && victims > static_cast<std::uint64_t>(*resolved_.max_rows))
       limit = "max_rows is " + std::to_string(*resolved_.max_rows);
     if (resolved_.max_fraction && victims != 0) {
-      const auto rows = std::stoull(boundary::single("SELECT pg_catalog.count(*) FROM " + resolved_.rule.target.sql(), {},
-                                                     boundary::View::as_pushed)
+      const auto rows = std::stoull(boundary::single("SELECT pg_catalog.count(*) FROM " + resolved_.rule.target.sql(),
+                                                     {}, boundary::View::as_pushed)
                                         .value_or("0"));
       if (static_cast<double>(victims) > *resolved_.max_fraction * static_cast<double>(rows))
-        limit = "max_fraction allows " + std::to_string(static_cast<std::uint64_t>(*resolved_.max_fraction * static_cast<double>(rows))) +
+        limit = "max_fraction allows " +
+                std::to_string(static_cast<std::uint64_t>(*resolved_.max_fraction * static_cast<double>(rows))) +
                 " of " + std::to_string(rows) + " rows";
     }
-    if (limit.empty()) return false;
+    if (limit.empty())
+      return false;
     outcome_.success = false;
     outcome_.stop_reason = "fuse";
     outcome_.sqlstate = core::sqlstate::not_in_prerequisite_state;
-    outcome_.message = std::to_string(victims) + " rows of " + outcome_.target + " would go, but " + limit + "; nothing was changed";
+    outcome_.message =
+        std::to_string(victims) + " rows of " + outcome_.target + " would go, but " + limit + "; nothing was changed";
     outcome_.error_hint = "Look with retention.preview; raise the limit with retention.alter_policy if this is right.";
     return true;
   }
 
   void count_expired_subjects() {
-    if (!resolved_.rule.expiry_expression.empty()) return;
+    if (!resolved_.rule.expiry_expression.empty())
+      return;
     const auto count = boundary::single(core::expired_subjects_count(resolved_.rule),
                                         {boundary::Arg::time(*outcome_.cutoff)}, boundary::View::as_pushed);
     outcome_.expired_subjects = std::stoull(count.value_or("0"));
@@ -132,15 +135,18 @@ private:
 
   /// Victims of the last pass that are none any more: their subjects came back.
   void settle_returned(const Selection& selection) {
-    if (waiting_.empty()) return;
-    for (const Victim& victim : selection.victims) waiting_.erase(victim.key);
+    if (waiting_.empty())
+      return;
+    for (const Victim& victim : selection.victims)
+      waiting_.erase(victim.key);
     outcome_.returned += waiting_.size();
     waiting_.clear();
   }
 
   void note_changed_subjects(const Selection& selection) {
     for (const Victim& victim : selection.victims)
-      if (victim.fate == Fate::changed) waiting_.insert(victim.key);
+      if (victim.fate == Fate::changed)
+        waiting_.insert(victim.key);
   }
 
   void erase(Selection& selection) {
@@ -150,7 +156,8 @@ private:
       verify_victims(rule, *outcome_.cutoff, selection);
       erased = erase_families(resolved_, gather_families(resolved_, selection, true), selection, outcome_.run_id);
     } else if (why_not_direct(resolved_, selection).empty()) {
-      if (rule.path.empty() && !rule.activities.empty()) verify_victims(rule, *outcome_.cutoff, selection);
+      if (rule.path.empty() && !rule.activities.empty())
+        verify_victims(rule, *outcome_.cutoff, selection);
       erased = erase_direct(selection);
     } else {
       verify_victims(rule, *outcome_.cutoff, selection);
@@ -158,7 +165,8 @@ private:
     }
     outcome_.affected += erased.affected;
     outcome_.blocked += erased.kept_back;
-    for (const auto& [label, rows] : erased.dependents) outcome_.dependents[label] += rows;
+    for (const auto& [label, rows] : erased.dependents)
+      outcome_.dependents[label] += rows;
     outcome_.keys.insert(outcome_.keys.end(), erased.keys.begin(), erased.keys.end());
   }
 
@@ -166,9 +174,11 @@ private:
   bool tally(const Selection& selection, bool is_last) {
     std::uint64_t changed = 0, locked = 0, blocked = 0, returned = 0;
     std::vector<bool> went(selection.guards.size());
-    for (const Victim& victim : selection.victims) switch (victim.fate) {
+    for (const Victim& victim : selection.victims)
+      switch (victim.fate) {
       case Fate::goes:
-        if (!went.empty()) went[victim.chain] = true;
+        if (!went.empty())
+          went[victim.chain] = true;
         break;
       case Fate::locked:
         ++locked;
@@ -184,7 +194,8 @@ private:
       }
     note_path_rows(selection, went);
     outcome_.returned += returned;
-    if (changed != 0 && !is_last) return true;
+    if (changed != 0 && !is_last)
+      return true;
     waiting_.clear();
     outcome_.locked = locked + changed;
     outcome_.blocked += blocked;
@@ -200,7 +211,8 @@ private:
   }
 
   void count_path_rows() {
-    for (const auto& rows : path_rows_) outcome_.path_rows.push_back(rows.size());
+    for (const auto& rows : path_rows_)
+      outcome_.path_rows.push_back(rows.size());
     outcome_.subjects = outcome_.path_rows.empty() ? outcome_.affected : outcome_.path_rows.back();
   }
 };
@@ -222,13 +234,14 @@ TimestampTz cutoff_before_now(const std::string& interval, const std::string& zo
 TimestampTz cutoff_before(const std::string& interval, const std::string& zone, bool may_be_zero,
                           const std::optional<std::string>& as_of) {
   const TimestampTz now = server([&] {
-    if (!as_of) return GetCurrentTransactionStartTimestamp();
+    if (!as_of)
+      return GetCurrentTransactionStartTimestamp();
     return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(as_of->c_str()),
                                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
   });
   const TimestampTz cutoff = server([&] {
-    Datum const length = DirectFunctionCall3(interval_in, CStringGetDatum(interval.c_str()), ObjectIdGetDatum(InvalidOid),
-                                             Int32GetDatum(-1));
+    Datum const length = DirectFunctionCall3(interval_in, CStringGetDatum(interval.c_str()),
+                                             ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
     Datum const where = CStringGetTextDatum(zone.c_str());
     Datum const naive = DirectFunctionCall2(timestamptz_zone, where, TimestampTzGetDatum(now));
     return DatumGetTimestampTz(
@@ -272,7 +285,8 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       defer_again(deferred);
       give_back(before);
       outcome.batches = outcome.affected != 0 ? 1 : 0;
-      if (outcome.success) outcome.message = plain_message(outcome);
+      if (outcome.success)
+        outcome.message = plain_message(outcome);
     });
     if (caught) {
       outcome = untouched;

@@ -29,7 +29,7 @@ struct Outcome {
   std::string target; ///< label of the target, where it is known
   Oid runs_as = InvalidOid;
   std::uint64_t affected = 0;
-  std::uint64_t subjects = 0; ///< distinct subjects whose rows were affected
+  std::uint64_t subjects = 0;                      ///< distinct subjects whose rows were affected
   std::map<std::string, std::uint64_t> dependents; ///< rows by table
   std::map<std::string, std::string> roles;        ///< of a preset's dependents: `images` -> the table's name
   std::uint64_t locked = 0, blocked = 0, held = 0, returned = 0;
@@ -39,10 +39,10 @@ struct Outcome {
   std::string stop_reason = "done"; ///< done, running, paused, error
   std::string sqlstate, error_detail, error_hint;
 
-  std::uint64_t expired_subjects = 0;       ///< where asked for: expired subjects, with victims or without
-  std::vector<std::uint64_t> path_rows;     ///< distinct rows of each path step whose target rows were affected
-  std::vector<std::string> keys;            ///< up to 1,000
-  std::string statistics;                   ///< JSON for retention.runs.statistics, set by the application functions
+  std::uint64_t expired_subjects = 0;   ///< where asked for: expired subjects, with victims or without
+  std::vector<std::uint64_t> path_rows; ///< distinct rows of each path step whose target rows were affected
+  std::vector<std::string> keys;        ///< up to 1,000
+  std::string statistics;               ///< JSON for retention.runs.statistics, set by the application functions
 
   [[nodiscard]] std::uint64_t skipped() const { return locked + blocked + held + returned; }
 };

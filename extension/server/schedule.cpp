@@ -29,12 +29,14 @@ constexpr Job jobs[] = {{"pg_retention: scheduled_cleanup", "*/15 * * * *", "sch
                         {"pg_retention: run_data_retention_cleanup", "0 3 * * *", "run_data_retention_cleanup"}};
 
 void require_pg_cron() {
-  if (boundary::single("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'pg_cron'")) return;
-  throw core::Failure(
-      core::sqlstate::not_in_prerequisite_state, "pg_cron is not installed in this database",
-      "The scheduler functions make jobs of pg_cron.",
-      "Install pg_cron (shared_preload_libraries, cron.database_name set to this database, CREATE EXTENSION pg_cron), or "
-      "schedule the program pg_retention instead: a cron entry or systemd timer that calls \"pg_retention run --all\".");
+  if (boundary::single("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'pg_cron'"))
+    return;
+  throw core::Failure(core::sqlstate::not_in_prerequisite_state, "pg_cron is not installed in this database",
+                      "The scheduler functions make jobs of pg_cron.",
+                      "Install pg_cron (shared_preload_libraries, cron.database_name set to this database, CREATE "
+                      "EXTENSION pg_cron), or "
+                      "schedule the program pg_retention instead: a cron entry or systemd timer that calls "
+                      "\"pg_retention run --all\".");
 }
 
 /// The jobs of ours that the caller has. Columns: jobid, jobname, schedule, command, active.
@@ -46,7 +48,8 @@ Rows present() {
 
 bool is_present(const Rows& found, const char* name) {
   for (const Row& row : found)
-    if (row[1] && *row[1] == name) return true;
+    if (row[1] && *row[1] == name)
+      return true;
   return false;
 }
 
@@ -55,30 +58,41 @@ std::string command_of(const Job& job) {
   const std::string call = "SELECT " + catalog::extension_schema() + "." + core::quote(job.function) + "()";
   const Text path = boundary::single(
       "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'search_path' AND setting IS DISTINCT FROM reset_val");
-  if (!path) return call;
+  if (!path)
+    return call;
   return "SELECT pg_catalog.set_config('search_path', " + core::quote_literal(*path) + ", false); " + call;
 }
 
 /// When a schedule comes due next, in pg_cron's zone, as ISO 8601; nullopt where it cannot be told.
 Text next_run(const std::string& schedule) {
-  const std::string zone = boundary::single("SELECT COALESCE(NULLIF(pg_catalog.current_setting('cron.timezone', true), ''), 'GMT')").value();
-  const Text now = boundary::single("SELECT pg_catalog.to_char(pg_catalog.timezone($1, pg_catalog.now()), 'YYYY MM DD HH24 MI')", {Arg::of(zone)});
+  const std::string zone =
+      boundary::single("SELECT COALESCE(NULLIF(pg_catalog.current_setting('cron.timezone', true), ''), 'GMT')").value();
+  const Text now = boundary::single(
+      "SELECT pg_catalog.to_char(pg_catalog.timezone($1, pg_catalog.now()), 'YYYY MM DD HH24 MI')", {Arg::of(zone)});
   core::CivilMinute at{};
-  if (std::sscanf(now->c_str(), "%d %d %d %d %d", &at.year, &at.month, &at.day, &at.hour, &at.minute) != 5) return std::nullopt;
+  if (std::sscanf(now->c_str(), "%d %d %d %d %d", &at.year, &at.month, &at.day, &at.hour, &at.minute) != 5)
+    return std::nullopt;
   const auto due = core::next_due(schedule, at);
-  if (!due) return std::nullopt;
-  return boundary::single("SELECT pg_catalog.to_jsonb(pg_catalog.timezone($1, pg_catalog.make_timestamp($2, $3, $4, $5, $6, 0))) #>> '{}'",
-                          {Arg::of(zone), Arg::of(due->year), Arg::of(due->month), Arg::of(due->day), Arg::of(due->hour),
-                           Arg::of(due->minute)});
+  if (!due)
+    return std::nullopt;
+  return boundary::single(
+      "SELECT pg_catalog.to_jsonb(pg_catalog.timezone($1, pg_catalog.make_timestamp($2, $3, $4, $5, $6, 0))) #>> '{}'",
+      {Arg::of(zone), Arg::of(due->year), Arg::of(due->month), Arg::of(due->day), Arg::of(due->hour),
+       Arg::of(due->minute)});
 }
 
 std::string job_dictionary(const Row& row) {
   core::JsonObject out;
-  out.raw("id", *row[0]).set("name", row[1]).set("schedule", row[2]).set("command", row[3]).set("active", *row[4] == "t");
+  out.raw("id", *row[0])
+      .set("name", row[1])
+      .set("schedule", row[2])
+      .set("command", row[3])
+      .set("active", *row[4] == "t");
   out.set("next_run", *row[4] == "t" ? next_run(row[2].value_or("")) : Text());
-  const Rows last = boundary::query("SELECT pg_catalog.to_jsonb(start_time) #>> '{}', status, return_message FROM cron.job_run_details "
-                                    "WHERE jobid = $1::pg_catalog.int8 ORDER BY runid DESC LIMIT 1",
-                                    {Arg::of(*row[0])});
+  const Rows last = boundary::query(
+      "SELECT pg_catalog.to_jsonb(start_time) #>> '{}', status, return_message FROM cron.job_run_details "
+      "WHERE jobid = $1::pg_catalog.int8 ORDER BY runid DESC LIMIT 1",
+      {Arg::of(*row[0])});
   out.set("last_run", last.empty() ? Text() : last[0][0]);
   out.set("last_status", last.empty() ? Text() : last[0][1]);
   out.set("last_message", last.empty() ? Text() : last[0][2]);
@@ -88,7 +102,8 @@ std::string job_dictionary(const Row& row) {
 std::string told(const std::string& message) {
   std::vector<std::string> list;
   const Rows found = present();
-  for (const Row& row : found) list.push_back(job_dictionary(row));
+  for (const Row& row : found)
+    list.push_back(job_dictionary(row));
   core::JsonObject out;
   out.set("success", true).set("running", list.size() == std::size(jobs));
   out.raw("jobs", "[" + core::join(list, ", ") + "]");
@@ -106,8 +121,9 @@ std::string start() {
       boundary::notice("job " + core::quote(job.name) + " is already running, skipping");
       continue;
     }
-    (void)boundary::single("SELECT cron.schedule($1, $2, $3)",
-                           {Arg::of(std::string(job.name)), Arg::of(std::string(job.schedule)), Arg::of(command_of(job))});
+    (void)boundary::single(
+        "SELECT cron.schedule($1, $2, $3)",
+        {Arg::of(std::string(job.name)), Arg::of(std::string(job.schedule)), Arg::of(command_of(job))});
     ++made;
   }
   return told(made == 0 ? "Cleanup scheduler is already running" : "Cleanup scheduler started");
@@ -116,8 +132,10 @@ std::string start() {
 std::string stop() {
   require_pg_cron();
   const Rows before = present();
-  for (const Row& row : before) (void)boundary::single("SELECT cron.unschedule($1::pg_catalog.int8)", {Arg::of(*row[0])});
-  if (before.empty()) boundary::notice("the cleanup scheduler is not running");
+  for (const Row& row : before)
+    (void)boundary::single("SELECT cron.unschedule($1::pg_catalog.int8)", {Arg::of(*row[0])});
+  if (before.empty())
+    boundary::notice("the cleanup scheduler is not running");
   return told(before.empty() ? "Cleanup scheduler is not running" : "Cleanup scheduler stopped");
 }
 
@@ -126,7 +144,7 @@ std::string status() {
   const std::size_t count = present().size();
   return told(count == std::size(jobs) ? "Cleanup scheduler is running"
               : count == 0             ? "Cleanup scheduler is not running"
-                                       : "Cleanup scheduler is running in part; start_cleanup_scheduler() makes what is missing");
+                           : "Cleanup scheduler is running in part; start_cleanup_scheduler() makes what is missing");
 }
 
 } // namespace pg_retention::server::schedule

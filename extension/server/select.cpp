@@ -2,10 +2,6 @@
 
 #include "extension/server/walk.hpp"
 
-extern "C" {
-#include "utils/array.h"
-}
-
 #include <algorithm>
 
 namespace pg_retention::server {
@@ -22,11 +18,13 @@ public:
 
   void accept(const Datum* values, const bool* nulls) override {
     const std::size_t width = chain_.size();
-    for (std::size_t step = 0; step < width; ++step) chain_[step] = row_at(values, 2 + 2 * step, selection_.leaves);
+    for (std::size_t step = 0; step < width; ++step)
+      chain_[step] = row_at(values, 2 + 2 * step, selection_.leaves);
     const std::uint32_t chain = width == 0 ? 0 : selection_.guards.chain(chain_.data());
     selection_.victims.push_back({row_at(values, 0, selection_.leaves), chain, core::Fate::goes});
     const std::size_t instant = 2 + 2 * width;
-    if (!with_instants_ || nulls[instant]) return;
+    if (!with_instants_ || nulls[instant])
+      return;
     const TimestampTz at = DatumGetTimestampTz(values[instant]);
     selection_.oldest = std::min(selection_.oldest, at);
     selection_.newest = std::max(selection_.newest, at);
@@ -63,7 +61,8 @@ private:
 bool in_place(const Victim& a, const Victim& b) { return a.key < b.key; }
 
 void sort(std::vector<Victim>& victims) {
-  if (!std::is_sorted(victims.begin(), victims.end(), in_place)) std::sort(victims.begin(), victims.end(), in_place);
+  if (!std::is_sorted(victims.begin(), victims.end(), in_place))
+    std::sort(victims.begin(), victims.end(), in_place);
 }
 
 } // namespace
@@ -96,8 +95,8 @@ Arg tid_array(const std::vector<RowKey>& rows) {
       ItemPointerSet(&tids[i], core::block_of(rows[i]), core::offset_of(rows[i]));
       datums[i] = PointerGetDatum(&tids[i]);
     }
-    ArrayType* result = construct_array(datums, static_cast<int>(rows.size()), TIDOID, sizeof(ItemPointerData), false,
-                                        TYPALIGN_SHORT);
+    ArrayType* result =
+        construct_array(datums, static_cast<int>(rows.size()), TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
     pfree(datums);
     pfree(tids);
     return result;

@@ -22,7 +22,7 @@ struct Selection {
 
   core::Leaves& leaves; ///< the run's, so that keys mean the same row in every look
   core::Guards guards;
-  std::vector<Victim> victims; ///< in physical order
+  std::vector<Victim> victims;                        ///< in physical order
   TimestampTz oldest = DT_NOEND, newest = DT_NOBEGIN; ///< where asked for
 };
 
@@ -43,8 +43,8 @@ struct Reference {
 };
 
 /// The rows that hang by `bond` on any of `parents`, under the active snapshot.
-[[nodiscard]] std::vector<Reference> select_children(const core::Bond& bond,
-                                                     const std::vector<core::RowKey>& parents, core::Leaves& leaves);
+[[nodiscard]] std::vector<Reference> select_children(const core::Bond& bond, const std::vector<core::RowKey>& parents,
+                                                     core::Leaves& leaves);
 
 /// Rows given as tableoid and ctid by `sql`, under the active snapshot.
 [[nodiscard]] std::vector<core::RowKey> select_rows(const std::string& sql, const std::vector<boundary::Arg>& args,

@@ -2,10 +2,6 @@
 
 #include "extension/boundary/guard.hpp"
 
-extern "C" {
-#include "pgtime.h"
-}
-
 namespace pg_retention::server::settings {
 namespace {
 
@@ -16,7 +12,8 @@ int lock_timeout_value = 1000;
 
 /// Refuses a zone the server does not know.
 bool check_zone(char** value, void**, GucSource) {
-  if (pg_tzset(*value) != nullptr) return true;
+  if (pg_tzset(*value) != nullptr)
+    return true;
   GUC_check_errdetail("Time zone \"%s\" is not known to the server.", *value);
   return false;
 }
@@ -24,14 +21,16 @@ bool check_zone(char** value, void**, GucSource) {
 } // namespace
 
 void define() {
-  DefineCustomStringVariable("retention.naive_time_zone",
-                             "Time zone in which timestamp without time zone is read where a policy has none of its own.",
-                             nullptr, &naive_time_zone_value, "UTC", PGC_USERSET, 0, check_zone, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "retention.naive_time_zone",
+      "Time zone in which timestamp without time zone is read where a policy has none of its own.", nullptr,
+      &naive_time_zone_value, "UTC", PGC_USERSET, 0, check_zone, nullptr, nullptr);
   DefineCustomBoolVariable("retention.log_runs", "Writes a line to the server log for every run of a policy.", nullptr,
                            &log_runs_value, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
-  DefineCustomBoolVariable("retention.direct",
-                           "Lets rows be removed through the table access method where nothing would miss their passing.",
-                           nullptr, &direct_value, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable(
+      "retention.direct",
+      "Lets rows be removed through the table access method where nothing would miss their passing.", nullptr,
+      &direct_value, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("retention.lock_timeout", "Longest wait of a run for the lock of a table.",
                           "0 leaves lock_timeout as it is.", &lock_timeout_value, 1000, 0, 3600000, PGC_USERSET,
                           GUC_UNIT_MS, nullptr, nullptr, nullptr);

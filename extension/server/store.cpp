@@ -48,7 +48,8 @@ constexpr Column columns[] = {
 };
 
 /// Runs `body` as the keeper of the store.
-template <class Body> auto as_keeper(Body body) {
+template <class Body>
+auto as_keeper(Body body) {
   const Authority before = act_as_keeper();
   auto result = body();
   give_back(before);
@@ -63,44 +64,49 @@ std::string here() {
 
 const char* cast_of(const std::string& name) {
   for (const Column& column : columns)
-    if (name == column.name) return column.type;
+    if (name == column.name)
+      return column.type;
   throw Failure(core::sqlstate::internal_error, "policies have no field " + core::quote(name));
 }
 
 void record_change(const std::string& name, const std::string& change) {
-  boundary::execute("INSERT INTO retention.policy_change (policy, version, change, definition) "
-                    "SELECT p.name, p.version, $2, pg_catalog.to_jsonb(p) || pg_catalog.jsonb_build_object("
-                    "'activities', (SELECT pg_catalog.jsonb_agg(a) FROM retention.policy_activity a WHERE a.policy = p.name), "
-                    "'dependent_tables', (SELECT pg_catalog.jsonb_agg(d) FROM retention.policy_dependent d WHERE d.policy = p.name)) "
-                    "FROM retention.policy p WHERE p.name = $1",
-                    {Arg::of(name), Arg::of(change)});
+  boundary::execute(
+      "INSERT INTO retention.policy_change (policy, version, change, definition) "
+      "SELECT p.name, p.version, $2, pg_catalog.to_jsonb(p) || pg_catalog.jsonb_build_object("
+      "'activities', (SELECT pg_catalog.jsonb_agg(a) FROM retention.policy_activity a WHERE a.policy = p.name), "
+      "'dependent_tables', (SELECT pg_catalog.jsonb_agg(d) FROM retention.policy_dependent d WHERE d.policy = p.name)) "
+      "FROM retention.policy p WHERE p.name = $1",
+      {Arg::of(name), Arg::of(change)});
 }
 
 void insert_activity(const std::string& policy, int position, const core::Activity& activity) {
   const auto or_null = [](const std::string& s) { return s.empty() ? Arg::null(TEXTOID) : Arg::of(s); };
   static const std::string units[] = {"", "s", "ms", "us"};
-  boundary::execute("INSERT INTO retention.policy_activity VALUES ($1, $2, $3::pg_catalog.regclass, $4, $5, $6, $7, $8, $9)",
-                    {Arg::of(policy), Arg::of(static_cast<std::int32_t>(position)), Arg::oid(activity.relation),
-                     Arg::of(activity.relation_name), Arg::of(activity.time_column),
-                     or_null(units[static_cast<int>(activity.unit)]), or_null(activity.time_zone),
-                     Arg::of(activity.join_condition), or_null(activity.condition)});
+  boundary::execute(
+      "INSERT INTO retention.policy_activity VALUES ($1, $2, $3::pg_catalog.regclass, $4, $5, $6, $7, $8, $9)",
+      {Arg::of(policy), Arg::of(static_cast<std::int32_t>(position)), Arg::oid(activity.relation),
+       Arg::of(activity.relation_name), Arg::of(activity.time_column), or_null(units[static_cast<int>(activity.unit)]),
+       or_null(activity.time_zone), Arg::of(activity.join_condition), or_null(activity.condition)});
 }
 
 void insert_dependent(const std::string& policy, int position, const core::Dependent& dependent) {
   const std::string action(core::dependent_action_name(dependent.action));
-  boundary::execute("INSERT INTO retention.policy_dependent VALUES ($1, $2, $3::pg_catalog.regclass, $4, NULLIF($5, ''), $6, "
-                    "NULLIF($7, ''), NULLIF($8, 0::pg_catalog.oid)::pg_catalog.regclass)",
-                    {Arg::of(policy), Arg::of(static_cast<std::int32_t>(position)), Arg::oid(dependent.relation),
-                     Arg::of(dependent.relation_name), Arg::of(dependent.label), Arg::of(action),
-                     Arg::of(dependent.join_condition), Arg::oid(dependent.parent)});
+  boundary::execute(
+      "INSERT INTO retention.policy_dependent VALUES ($1, $2, $3::pg_catalog.regclass, $4, NULLIF($5, ''), $6, "
+      "NULLIF($7, ''), NULLIF($8, 0::pg_catalog.oid)::pg_catalog.regclass)",
+      {Arg::of(policy), Arg::of(static_cast<std::int32_t>(position)), Arg::oid(dependent.relation),
+       Arg::of(dependent.relation_name), Arg::of(dependent.label), Arg::of(action), Arg::of(dependent.join_condition),
+       Arg::oid(dependent.parent)});
 }
 
 void insert_children(const std::string& name, const std::vector<core::Activity>& activities,
                      const std::vector<core::Dependent>& dependents) {
   int position = 0;
-  for (const core::Activity& activity : activities) insert_activity(name, ++position, activity);
+  for (const core::Activity& activity : activities)
+    insert_activity(name, ++position, activity);
   position = 0;
-  for (const core::Dependent& dependent : dependents) insert_dependent(name, ++position, dependent);
+  for (const core::Dependent& dependent : dependents)
+    insert_dependent(name, ++position, dependent);
 }
 
 void load_children(core::Policy& policy) {
@@ -111,9 +117,10 @@ void load_children(core::Policy& policy) {
     policy.activities.push_back({static_cast<Oid>(std::stoul(*row[0])), *row[1], *row[2],
                                  core::time_unit(row[3].value_or("")), row[4].value_or(""), *row[5],
                                  row[6].value_or("")});
-  for (const Row& row : boundary::query("SELECT relation::oid, relation_name, label, action, join_condition, parent::oid "
-                                        "FROM retention.policy_dependent WHERE policy = $1 ORDER BY position",
-                                        {Arg::of(policy.name)}))
+  for (const Row& row :
+       boundary::query("SELECT relation::oid, relation_name, label, action, join_condition, parent::oid "
+                       "FROM retention.policy_dependent WHERE policy = $1 ORDER BY position",
+                       {Arg::of(policy.name)}))
     policy.declared.push_back({static_cast<Oid>(std::stoul(*row[0])), *row[1], row[2].value_or(""),
                                core::dependent_action(*row[3]), row[4].value_or(""),
                                static_cast<Oid>(std::stoul(row[5].value_or("0")))});
@@ -133,17 +140,20 @@ std::optional<core::Fields> load_fields(const std::string& name) {
     for (const Column& column : columns)
       list += std::string(", ") + column.name + (std::string(column.type).rfind("oid::", 0) == 0 ? "::oid" : "");
     const Rows rows = boundary::query("SELECT " + list + " FROM retention.policy WHERE name = $1", {Arg::of(name)});
-    if (rows.empty()) return std::nullopt;
+    if (rows.empty())
+      return std::nullopt;
     core::Fields fields{{"id", rows[0][0]}, {"version", rows[0][1]}};
     std::size_t at = 2;
-    for (const Column& column : columns) fields[column.name] = rows[0][at++];
+    for (const Column& column : columns)
+      fields[column.name] = rows[0][at++];
     return fields;
   });
 }
 
 std::optional<core::Policy> load(const std::string& name) {
   const auto fields = load_fields(name);
-  if (!fields) return std::nullopt;
+  if (!fields)
+    return std::nullopt;
   core::Policy policy = core::read_policy(*fields);
   return as_keeper([&] {
     load_children(policy);
@@ -162,7 +172,8 @@ void insert(const core::Fields& fields, const std::vector<core::Activity>& activ
       names += ", " + field;
       values += ", $" + std::to_string(args.size()) + "::" + cast_of(field);
     }
-    if (boundary::execute("INSERT INTO retention.policy (" + names + ") VALUES (" + values + ") ON CONFLICT (name) DO NOTHING",
+    if (boundary::execute("INSERT INTO retention.policy (" + names + ") VALUES (" + values +
+                              ") ON CONFLICT (name) DO NOTHING",
                           args) == 0)
       throw Failure(core::sqlstate::duplicate_object, "policy " + core::quote(name) + " already exists", "",
                     "Change it with retention.alter_policy, or remove it first with retention.remove_policy.");
@@ -180,7 +191,8 @@ void update(const std::string& name, const core::Fields& fields, const std::stri
       args.push_back(Arg::of(value));
       sets += ", " + field + " = $" + std::to_string(args.size()) + "::" + cast_of(field);
     }
-    if (boundary::execute("UPDATE retention.policy SET " + sets + " WHERE name = $1", args) == 0) no_such_policy(name);
+    if (boundary::execute("UPDATE retention.policy SET " + sets + " WHERE name = $1", args) == 0)
+      no_such_policy(name);
     record_change(name, change);
     return true;
   });
@@ -199,7 +211,8 @@ void replace_children(const std::string& name, const std::vector<core::Activity>
 void remove(const std::string& name) {
   as_keeper([&] {
     record_change(name, "removed");
-    if (boundary::execute("DELETE FROM retention.policy WHERE name = $1", {Arg::of(name)}) == 0) no_such_policy(name);
+    if (boundary::execute("DELETE FROM retention.policy WHERE name = $1", {Arg::of(name)}) == 0)
+      no_such_policy(name);
     return true;
   });
 }
@@ -227,7 +240,8 @@ bool is_at_home(const std::string& name) {
 std::vector<std::string> names() {
   return as_keeper([] {
     std::vector<std::string> names;
-    for (const Row& row : boundary::query("SELECT name FROM retention.policy ORDER BY name")) names.push_back(*row[0]);
+    for (const Row& row : boundary::query("SELECT name FROM retention.policy ORDER BY name"))
+      names.push_back(*row[0]);
     return names;
   });
 }
@@ -235,9 +249,10 @@ std::vector<std::string> names() {
 std::vector<std::string> names_in_order() {
   return as_keeper([] {
     std::vector<std::string> names;
-    for (const Row& row : boundary::query(
-             "SELECT p.name FROM retention.policy p WHERE NOT p.paused ORDER BY p.run_order, "
-             "(SELECT r.started FROM retention.run r WHERE r.policy = p.name ORDER BY r.id DESC LIMIT 1) NULLS FIRST, p.name"))
+    for (const Row& row :
+         boundary::query("SELECT p.name FROM retention.policy p WHERE NOT p.paused ORDER BY p.run_order, "
+                         "(SELECT r.started FROM retention.run r WHERE r.policy = p.name ORDER BY r.id DESC LIMIT 1) "
+                         "NULLS FIRST, p.name"))
       names.push_back(*row[0]);
     return names;
   });

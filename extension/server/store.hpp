@@ -42,7 +42,8 @@ void resume(const std::string& name);
 /// The names of all stored policies.
 [[nodiscard]] std::vector<std::string> names();
 
-/// Names of the policies that are not paused, in the order of a daily run: run_order, then the one whose last run is longest ago.
+/// Names of the policies that are not paused, in the order of a daily run: run_order, then the one whose last run is
+/// longest ago.
 [[nodiscard]] std::vector<std::string> names_in_order();
 
 } // namespace pg_retention::server::store

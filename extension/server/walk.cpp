@@ -2,11 +2,6 @@
 
 #include "extension/server/catalog.hpp"
 
-extern "C" {
-#include "catalog/pg_inherits.h"
-#include "nodes/pg_list.h"
-}
-
 #include <array>
 
 namespace pg_retention::server {
@@ -31,8 +26,10 @@ public:
 
   void accept(const Datum* values, const bool* nulls) override {
     const std::size_t key = 2 * keys_.size();
-    if (nulls[key]) return;
-    for (std::size_t step = 0; step < keys_.size(); ++step) keys_[step] = row_at(values, 2 * step, selection_.leaves);
+    if (nulls[key])
+      return;
+    for (std::size_t step = 0; step < keys_.size(); ++step)
+      keys_[step] = row_at(values, 2 * step, selection_.leaves);
     const std::uint32_t chain = selection_.guards.chain(keys_.data());
     chains_.find_or_add(static_cast<std::uint64_t>(integer(values[key], key_type_)), chain);
   }
@@ -81,12 +78,15 @@ void read_portion(const Scan& scan, Oid type, std::uint16_t leaf, const core::Ke
       CHECK_FOR_INTERRUPTS();
       bool is_null = false;
       Datum const value = slot_getattr(scan.slot, scan.column, &is_null);
-      if (is_null) continue;
+      if (is_null)
+        continue;
       const std::uint32_t chain = chains.find(static_cast<std::uint64_t>(integer(value, type)));
-      if (chain == core::KeyNumbers::none) continue;
+      if (chain == core::KeyNumbers::none)
+        continue;
       const ItemPointerData& tid = scan.slot->tts_tid;
       portion.rows[portion.count++] = {
-          core::row_key(leaf, ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)), chain, core::Fate::goes};
+          core::row_key(leaf, ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid)), chain,
+          core::Fate::goes};
     }
   });
 }
@@ -106,7 +106,8 @@ std::vector<Oid> leaves_of(const core::Relation& target) {
   for (int i = 0; i < list_length(found); ++i) {
     const Oid oid = list_nth_oid(found, i);
     const char kind = server([&] { return get_rel_relkind(oid); });
-    if (kind == RELKIND_RELATION) leaves.push_back(oid);
+    if (kind == RELKIND_RELATION)
+      leaves.push_back(oid);
   }
   return leaves;
 }
@@ -119,7 +120,8 @@ void keep_used_chains(Selection& selection) {
   for (Victim& victim : selection.victims) {
     std::uint32_t& number = numbers[victim.chain];
     if (number == core::KeyNumbers::none) {
-      for (std::size_t step = 0; step < keys.size(); ++step) keys[step] = selection.guards.key(victim.chain, step);
+      for (std::size_t step = 0; step < keys.size(); ++step)
+        keys[step] = selection.guards.key(victim.chain, step);
       number = used.chain(keys.data());
     }
     victim.chain = number;
@@ -130,12 +132,15 @@ void keep_used_chains(Selection& selection) {
 } // namespace
 
 bool may_walk_blocks(const core::Rule& rule) {
-  if (rule.path.empty() || !rule.conditions.empty() || !rule.expiry_expression.empty()) return false;
+  if (rule.path.empty() || !rule.conditions.empty() || !rule.expiry_expression.empty())
+    return false;
   const core::ForeignKey& key = rule.path.front();
-  if (key.child_columns.size() != 1 || key.operators.front() != "OPERATOR(pg_catalog.=)") return false;
+  if (key.child_columns.size() != 1 || key.operators.front() != "OPERATOR(pg_catalog.=)")
+    return false;
   const auto child = catalog::column(key.child, key.child_columns.front());
   const auto parent = catalog::column(key.parent, key.parent_columns.front());
-  if (!child || !parent || !is_integer(child->base) || !is_integer(parent->base)) return false;
+  if (!child || !parent || !is_integer(child->base) || !is_integer(parent->base))
+    return false;
   // Row security that hides rows must be an error; only the executor raises it.
   return server([&] {
     Relation const table = table_open(rule.target.oid, AccessShareLock);
@@ -158,7 +163,8 @@ void walk_blocks(const core::Rule& rule, TimestampTz cutoff, Selection& selectio
   core::KeyNumbers chains;
   ChainSink sink(selection, chains, catalog::require_column(key.parent, key.parent_columns.front()).base);
   boundary::stream(core::chains_select(rule), {Arg::time(cutoff)}, sink);
-  if (chains.size() == 0) return;
+  if (chains.size() == 0)
+    return;
   const Oid type = catalog::require_column(key.child, key.child_columns.front()).base;
   Portion portion{};
   for (const Oid leaf : leaves_of(rule.target)) {
@@ -166,7 +172,8 @@ void walk_blocks(const core::Rule& rule, TimestampTz cutoff, Selection& selectio
     const Scan scan = open_scan(leaf, key.child_columns.front());
     do {
       read_portion(scan, type, number, chains, portion);
-      selection.victims.insert(selection.victims.end(), portion.rows.begin(), portion.rows.begin() + static_cast<std::ptrdiff_t>(portion.count));
+      selection.victims.insert(selection.victims.end(), portion.rows.begin(),
+                               portion.rows.begin() + static_cast<std::ptrdiff_t>(portion.count));
     } while (!portion.is_last);
     close_scan(scan);
   }

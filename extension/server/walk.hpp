@@ -2,7 +2,8 @@
 #include "extension/server/select.hpp"
 
 /// The walk over the target's blocks: the keys of the expired subjects as a set in memory, one scan of the target that
-/// looks each row's key up in it. Where most of the target is read anyway it does the work of the hash join in less time.
+/// looks each row's key up in it. Where most of the target is read anyway it does the work of the hash join in less
+/// time.
 namespace pg_retention::server {
 
 /// Whether the rule can be judged that way: a path whose first key is one integer column, and no condition that
