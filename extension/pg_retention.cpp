@@ -4,6 +4,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/server/advise.hpp"
 #include "extension/server/application.hpp"
+#include "extension/server/batches.hpp"
 #include "extension/server/code.hpp"
 #include "extension/server/define.hpp"
 #include "extension/server/explain.hpp"
@@ -64,6 +65,33 @@ Datum retention_apply(PG_FUNCTION_ARGS) {
   });
 }
 
+PG_FUNCTION_INFO_V1(retention_run);
+Datum retention_run(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    const std::string policy = server::required_argument(fcinfo, 0, "policy");
+    server::BatchLimits limits;
+    limits.max_rows = server::positive_argument(fcinfo, 1, "max_rows");
+    limits.max_runtime = server::microseconds_argument(fcinfo, 2, "max_runtime");
+    limits.batch_rows = server::positive_argument(fcinfo, 3, "batch_rows");
+    boundary::begin_procedure(fcinfo, "retention.run",
+                              "SELECT * FROM retention.apply(...) runs in the caller's transaction.");
+    const auto outcome = server::run_in_batches(policy, limits);
+    boundary::end_procedure();
+    return server::composite_column(fcinfo, server::result_row(outcome));
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_run_all);
+Datum retention_run_all(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    boundary::begin_procedure(fcinfo, "retention.run_all",
+                              "SELECT run_data_retention_cleanup() runs in the caller's transaction.");
+    const std::string results = server::run_all_in_batches(server::application::run_list());
+    boundary::end_procedure();
+    return server::jsonb_column(fcinfo, results);
+  });
+}
+
 PG_FUNCTION_INFO_V1(retention_preview);
 Datum retention_preview(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) {
@@ -71,7 +99,7 @@ Datum retention_preview(PG_FUNCTION_ARGS) {
     const int sample = server::int_argument(fcinfo, 2).value_or(5);
     if (sample < 0 || sample > 1000)
       throw core::Failure(core::sqlstate::invalid_parameter_value, "sample must be between 0 and 1000");
-    return server::set_of(fcinfo, server::preview_rows(policy, server::argument(fcinfo, 1), sample));
+    return server::set_of(fcinfo, server::preview_rows(policy, server::instant_argument(fcinfo, 1), sample));
   });
 }
 

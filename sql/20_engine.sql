@@ -32,6 +32,15 @@ CREATE FUNCTION retention.apply(policy text) RETURNS retention.result
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_apply';
 COMMENT ON FUNCTION retention.apply(text) IS 'runs a policy (stored, or a preset) in the caller''s transaction, all or nothing, with the rights of the policy''s owner, and records the run. Errors: 42704 no such policy; an error of the run itself is success = false. May be called by roles granted EXECUTE';
 
+CREATE PROCEDURE retention.run(policy text, max_rows bigint DEFAULT NULL, max_runtime interval DEFAULT NULL, batch_rows bigint DEFAULT NULL,
+    INOUT result retention.result DEFAULT NULL)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'retention_run';
+COMMENT ON PROCEDURE retention.run(text, bigint, interval, bigint, retention.result) IS 'runs a policy batch by batch, each in a transaction of its own that also writes its ledger rows; victims are chosen once and judged again, under locks, in their batch. Stops early (stop_reason) at max_rows or max_runtime, or when the policy is paused, changed or removed meanwhile. A killed run is shown as interrupted with what it really did. Error 2D000 inside a transaction block. May be called by roles granted EXECUTE';
+
+CREATE PROCEDURE retention.run_all(INOUT results jsonb DEFAULT NULL)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'retention_run_all';
+COMMENT ON PROCEDURE retention.run_all(jsonb) IS 'retention.run for everything that retention.run_list() lists, in order; one failing policy does not stop the others. Returns an array of policy, success, message, run_id, affected, stop_reason. May be called by roles granted EXECUTE';
+
 CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, sample int DEFAULT 5,
     OUT relation text, OUT role text, OUT expected_rows bigint, OUT blocked bigint, OUT held bigint,
     OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb) RETURNS SETOF record

@@ -86,6 +86,22 @@ Caught describe(const ServerError& error) {
   return {unpack_sql_state(data->sqlerrcode), text(data->message), text(data->detail), text(data->hint)};
 }
 
+void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint) {
+  const bool is_atomic = fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
+                         castNode(CallContext, fcinfo->context)->atomic;
+  if (is_atomic)
+    throw core::Failure("2D000", std::string(name) + " cannot run inside a transaction block",
+                        "It commits after each batch.", hint);
+  server([] {
+    if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+      elog(ERROR, "could not connect to SPI");
+  });
+}
+
+void end_procedure() {
+  server([] { SPI_finish(); });
+}
+
 void warn(const Caught& caught, const std::string& prefix) {
   server([&] {
     ereport(WARNING, (errcode(code_of(caught.sqlstate)), errmsg("%s%s", prefix.c_str(), caught.message.c_str()),

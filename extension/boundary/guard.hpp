@@ -122,6 +122,11 @@ void trial(Body&& body) {
     std::rethrow_exception(passing);
 }
 
+/// Opens the SPI connection of a procedure that commits. Throws Failure 2D000 where it was not called as CALL outside
+/// of a transaction block; `hint` says what else to do.
+void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint);
+void end_procedure();
+
 /// Raises a WARNING with the given SQLSTATE.
 void warn(const Caught& caught, const std::string& prefix);
 

@@ -149,6 +149,12 @@ Rows query(const std::string& sql, const std::vector<Arg>& args, View view) {
   return copied(run(sql, args, view, true));
 }
 
+std::uint64_t change_count(const std::string& sql, const std::vector<Arg>& args) {
+  const Table table = run_now(sql, args);
+  server([&] { MemoryContextDelete(table.context); });
+  return table.processed;
+}
+
 Rows change(const std::string& sql, const std::vector<Arg>& args) { return copied(run_now(sql, args)); }
 
 std::uint64_t execute(const std::string& sql, const std::vector<Arg>& args) {

@@ -52,6 +52,9 @@ Text single(const std::string& sql, const std::vector<Arg>& args = {}, View view
 /// level, and returns its rows as text.
 Rows change(const std::string& sql, const std::vector<Arg>& args);
 
+/// The same, and returns how many rows the statement processed.
+std::uint64_t change_count(const std::string& sql, const std::vector<Arg>& args);
+
 /// Parses and plans a statement without running it: an error tells what is wrong with it.
 void prepare(const std::string& sql, const std::vector<Oid>& types);
 

@@ -32,10 +32,10 @@ std::string quote_literal(std::string_view text) {
 
 std::string join(const std::vector<std::string>& items, std::string_view separator) {
   std::string out;
-  for (const std::string& item : items) {
-    if (!out.empty())
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (i != 0)
       out += separator;
-    out += item;
+    out += items[i];
   }
   return out;
 }

@@ -181,24 +181,29 @@ std::string children_select(const Bond& bond) {
 
 namespace {
 
-/// The part of a change that deletes or updates, as a query named `name` over the rows `rows`.
-std::string change_query(const RowChange& change, const std::string& name, const std::string& rows,
-                         const std::string& key) {
+/// The statement of a change over the rows `rows`, up to its RETURNING.
+std::string statement_of(const RowChange& change, const std::string& rows) {
   const bool is_update = !change.set_clause.empty();
   // An update may move a row to another partition, which only the root knows how to do.
   const bool through_root = is_update && change.root.oid != change.leaf.oid;
   const std::string table =
       through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
-  std::string sql = name + " AS (" + (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
+  std::string sql = (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
   if (is_update)
     sql += " SET " + change.set_clause + "\n";
   sql += " WHERE target.ctid = ANY (" + rows + ")";
   if (through_root)
     sql += " AND target.tableoid = " + std::to_string(change.leaf.oid);
-  sql += " RETURNING ";
+  return sql;
+}
+
+/// The same as a query named `name` that returns what changed.
+std::string change_query(const RowChange& change, const std::string& name, const std::string& rows,
+                         const std::string& key) {
+  const std::string sql = name + " AS (" + statement_of(change, rows) + " RETURNING ";
   if (change.archive.oid != 0)
     return sql + "target.*)";
-  return sql + (key.empty() ? "1" : "target." + quote_identifier(key) + "::pg_catalog.text AS key") + ")";
+  return sql + (key.empty() ? "1" : key + "::pg_catalog.text AS key") + ")";
 }
 
 /// The part that puts what `from` deleted into the archive.
@@ -211,6 +216,8 @@ std::string archive_query(const RowChange& change, const std::string& name, cons
 }
 
 } // namespace
+
+std::string plain_statement(const RowChange& change) { return statement_of(change, "$1"); }
 
 std::string change_statement(const std::vector<RowChange>& changes, const std::string& key) {
   std::vector<std::string> queries, counts, archived;

@@ -94,10 +94,13 @@ struct RowChange {
   std::int64_t run_id = 0; ///< written to the archive
 };
 
+/// The statement that makes one change of the rows $1 (tid[]), without an archive.
+[[nodiscard]] std::string plain_statement(const RowChange& change);
+
 /// Changes the row sets $1, $2, ... (tid[] each, one per change) at once, so that keys between them, self-references
 /// and cycles are checked when all is done. Returns one row: a count for each change, then one for each archive, in
-/// order. With `key` (a column of the first change's table), a last column has up to 1,000 keys of changed rows as
-/// text[].
+/// order. With `key` (an SQL value over target, of the first change), a last column has up to 1,000 keys of changed
+/// rows as text[].
 [[nodiscard]] std::string change_statement(const std::vector<RowChange>& changes, const std::string& key = {});
 
 /// The alias of a path's step: step_1, ..., subject.

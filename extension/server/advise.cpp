@@ -165,7 +165,7 @@ private:
     if (rule.times.empty() && rule.expiry_expression.empty())
       return;
     const TimestampTz cutoff = cutoff_before_now(policy_.expire_after, zone, true);
-    const TimestampTz late = cutoff_before(policy_.expire_after, zone, true, printed(cutoff));
+    const TimestampTz late = cutoff_before(policy_.expire_after, zone, true, iso(cutoff));
     const Rows found = boundary::query("SELECT pg_catalog.count(*), pg_catalog.min(" + core::deciding_instant(rule) +
                                            ")" + core::victims_source(rule),
                                        {Arg::time(late)});

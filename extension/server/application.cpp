@@ -129,9 +129,11 @@ RunOptions options_for(const core::Policy& policy, const Request& request) {
   }
   options.count_expired_subjects = policy.preset == "inactive_carts";
   if (policy.preset == "pending_bookings") {
-    const auto key = catalog::key_columns(policy.target);
+    std::vector<std::string> key;
+    for (const std::string& column : catalog::key_columns(policy.target))
+      key.push_back("target." + core::quote(column));
     if (!key.empty())
-      options.key = key.front();
+      options.key = key.size() == 1 ? key.front() : "ROW(" + core::join(key, ", ") + ")";
   }
   return options;
 }
@@ -147,15 +149,10 @@ Outcome run(const std::string& name, const Request& request, const JsonObject& e
     options = options_for(policy, request);
   });
   if (caught) {
-    outcome.success = false;
-    outcome.policy = name;
-    outcome.started = outcome.finished = boundary::server([] { return GetCurrentTimestamp(); });
-    outcome.stop_reason = "error";
-    outcome.message = caught->message;
-    outcome.sqlstate = caught->sqlstate;
-    outcome.error_detail = caught->detail;
-    outcome.error_hint = caught->hint;
-    boundary::warn(*caught, "policy " + core::quote(name) + " failed: ");
+    policy.name = name;
+    outcome = new_outcome(policy);
+    note_failure(outcome, *caught);
+    warn_of_failure(outcome);
   } else {
     preset = policy.preset;
     outcome = execute_policy(policy, options);

@@ -23,6 +23,8 @@ Authority become(Oid role, int extra_flags) {
   SetUserIdAndSecContext(role, before.security_context | SECURITY_LOCAL_USERID_CHANGE | extra_flags);
   before.setting_level = NewGUCNestLevel();
   set("search_path", "pg_catalog, pg_temp");
+  set("DateStyle", "ISO");
+  set("IntervalStyle", "postgres");
   return before;
 }
 

@@ -15,8 +15,8 @@ struct Authority {
 };
 
 /// Acts as `role`, in a security-restricted operation, with settings that change the meaning of a statement fixed:
-/// search_path to pg_catalog, row_security to off (an error rather than hidden rows), TimeZone to `zone`,
-/// lock_timeout to retention.lock_timeout where that is shorter.
+/// search_path to pg_catalog, the styles of dates and intervals, row_security to off (an error rather than hidden
+/// rows), TimeZone to `zone`, lock_timeout to retention.lock_timeout where that is shorter.
 [[nodiscard]] Authority act_as(Oid role, const std::string& zone);
 
 /// Acts as the owner of the extension's own tables, for the store and the run log.

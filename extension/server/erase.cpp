@@ -102,6 +102,18 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
                       "A victim and its dependents go together or not at all; see what keeps the row.");
 }
 
+/// A trigger or a rule did not let some rows go: those that stand where they stood are blocked.
+void note_kept_back(const core::Relation& leaf, const std::vector<RowKey>& rows, Selection& selection) {
+  push_latest_snapshot();
+  std::vector<RowKey> standing = select_rows("SELECT tableoid, ctid FROM ONLY " + leaf.sql() + " WHERE ctid = ANY ($1)",
+                                             {tid_array(rows)}, selection.leaves);
+  pop_snapshot();
+  std::sort(standing.begin(), standing.end());
+  for (Victim& victim : selection.victims)
+    if (std::binary_search(standing.begin(), standing.end(), victim.key))
+      victim.fate = Fate::blocked;
+}
+
 } // namespace
 
 std::string why_not_direct(const Resolved& resolved, const Selection& selection) {
@@ -155,12 +167,19 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
     if (rows.empty())
       continue;
     const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
-    const boundary::Row counts = change({what}, {tid_array(rows)}, key);
+    // Plain, without RETURNING, where that serves: a rule of the table may not have one.
+    const bool is_plain = key.empty() && what.archive.oid == InvalidOid;
+    boundary::Row counts;
+    if (is_plain)
+      counts = {std::to_string(boundary::change_count(core::plain_statement(what), {tid_array(rows)}))};
+    else
+      counts = change({what}, {tid_array(rows)}, key);
     const std::uint64_t changed = std::stoull(*counts[0]);
     if (what.archive.oid != InvalidOid && *counts[1] != *counts[0])
       torn(what.archive);
     out.affected += changed;
-    out.kept_back += rows.size() - changed;
+    if (changed != rows.size())
+      note_kept_back(what.leaf, rows, selection);
     if (key.empty() || !counts[1])
       continue;
     for (std::string& item : core::array_items(*counts[1]))

@@ -13,7 +13,6 @@ namespace pg_retention::server {
 /// What a change did.
 struct Erased {
   std::uint64_t affected = 0;                      ///< rows of the target
-  std::uint64_t kept_back = 0;                     ///< rows that a trigger or rule of the table did not let go
   std::map<std::string, std::uint64_t> dependents; ///< rows by the label of their edge
   std::vector<std::string> keys;                   ///< up to 1,000 keys of changed rows, where asked for
 };

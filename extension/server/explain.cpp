@@ -36,7 +36,7 @@ public:
     const std::string since =
         policy.expire_after + (policy.expiry_expression.empty() ? "" : " (the expression gives the instant of expiry)");
     add("cutoff", rule.subject().label(), Text(),
-        "now less " + since + ", by the calendar of " + resolved_.zone + ": " + printed(cutoff_), Text());
+        "now less " + since + ", by the calendar of " + resolved_.zone + ": " + iso(cutoff_), Text());
     choose();
     hold();
     for (const Edge& edge : resolved_.edges)

@@ -192,9 +192,7 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
     else
       ++blocked;
   }
-  const auto when = [&](TimestampTz instant) {
-    return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(printed(instant));
-  };
+  const auto when = [&](TimestampTz instant) { return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(iso(instant)); };
   Rows out;
   out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked), "0",
                  when(selection.oldest), when(selection.newest), sample_keys(rows, leaves, sample)});
@@ -242,10 +240,10 @@ Rows user_activity() {
   std::string times;
   for (const core::TimeColumn& time : rule.times)
     times += ", subject." + quote(time.column);
-  const std::string sql = "SELECT " + user + "::text, CASE WHEN " + instant + " IS NULL THEN 'unknown' WHEN " +
-                          core::times_expired(rule) + " THEN 'inactive' ELSE 'active' END, " + instant +
-                          ", CASE WHEN pg_catalog.isfinite(" + instant +
-                          ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
+  const std::string sql = "SELECT " + user + "::text, CASE WHEN " + instant + " IS NULL OR " + instant +
+                          " = '-infinity' THEN 'unknown' WHEN " + core::times_expired(rule) +
+                          " THEN 'inactive' ELSE 'active' END, " + instant + ", CASE WHEN pg_catalog.isfinite(" +
+                          instant + ") THEN pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now() - " + instant +
                           ") / 86400)::pg_catalog.int4 END, " + "pg_catalog.count(target.tableoid)" +
                           core::subjects_source(rule) + " GROUP BY " + user + times + " ORDER BY 3 NULLS LAST, 1";
   Rows rows = boundary::query(sql, {Arg::time(look.cutoff)}, boundary::View::as_pushed);

@@ -4,6 +4,8 @@
 #include "extension/server/run.hpp"
 #include "extension/server/settings.hpp"
 
+#include <algorithm>
+
 /// The row in retention.runs, the ledger, and the line in the server log.
 namespace pg_retention::server {
 namespace {
@@ -16,8 +18,9 @@ Arg count(std::uint64_t number) { return Arg::of(static_cast<std::int64_t>(numbe
 void write_ledger(const Outcome& outcome, const std::string& relation, const std::string& action, std::uint64_t rows) {
   if (rows == 0)
     return;
-  boundary::execute("INSERT INTO retention.batch (run, batch, relation, action, affected) VALUES ($1, 1, $2, $3, $4)",
-                    {Arg::of(outcome.run_id), Arg::of(relation), Arg::of(action), count(rows)});
+  boundary::execute("INSERT INTO retention.batch (run, batch, relation, action, affected) VALUES ($1, $2, $3, $4, $5)",
+                    {Arg::of(outcome.run_id), Arg::of(static_cast<std::int32_t>(std::max(outcome.batches, 1))),
+                     Arg::of(relation), Arg::of(action), count(rows)});
 }
 
 std::string log_line(const Outcome& outcome, const std::string& by) {
@@ -33,23 +36,23 @@ std::string log_line(const Outcome& outcome, const std::string& by) {
   return line + ", " + std::to_string((outcome.finished - outcome.started) / 1000) + " ms, " + outcome.stop_reason;
 }
 
-} // namespace
-
-void record(Outcome& outcome) {
-  const std::string by = role_name(caller());
-  const std::string as = outcome.runs_as == InvalidOid ? "" : role_name(outcome.runs_as);
+/// Writes the run's row, or what is new of it.
+void write_run(Outcome& outcome, const std::string& by, const std::string& as) {
   const std::string action(core::action_name(outcome.action));
   const std::string dependents = json_counts(outcome.dependents);
-  const Authority before = act_as_keeper();
   const auto id = boundary::single(
-      "INSERT INTO retention.run (id, policy, policy_version, run_by, runs_as, action, success, message, affected, "
-      "subjects, "
-      "dependents, skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished, "
-      "batches, "
-      "stop_reason, sqlstate, error_detail, statistics) OVERRIDING SYSTEM VALUE VALUES (COALESCE(NULLIF($23, 0), "
-      "pg_catalog.nextval('retention.run_id_seq')), $1, NULLIF($2, 0), $3, $4, $5, $6, $7, $8, $9, "
-      "$10::pg_catalog.jsonb, "
-      "$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22::pg_catalog.jsonb) RETURNING id",
+      R"(INSERT INTO retention.run AS r (id, policy, policy_version, run_by, runs_as, action, success, message, affected,
+           subjects, dependents, skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished,
+           batches, stop_reason, sqlstate, error_detail, statistics) OVERRIDING SYSTEM VALUE
+         VALUES (COALESCE(NULLIF($23, 0), pg_catalog.nextval('retention.run_id_seq')), $1, NULLIF($2, 0), $3, $4, $5, $6, $7, $8,
+           $9, $10::pg_catalog.jsonb, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22::pg_catalog.jsonb)
+         ON CONFLICT (id) DO UPDATE SET (success, message, affected, subjects, dependents, skipped_locked, skipped_blocked,
+           skipped_held, skipped_returned, finished, batches, stop_reason, sqlstate, error_detail, statistics) =
+           (EXCLUDED.success, EXCLUDED.message, EXCLUDED.affected, EXCLUDED.subjects, EXCLUDED.dependents,
+           EXCLUDED.skipped_locked, EXCLUDED.skipped_blocked, EXCLUDED.skipped_held, EXCLUDED.skipped_returned,
+           EXCLUDED.finished, EXCLUDED.batches, EXCLUDED.stop_reason, EXCLUDED.sqlstate, EXCLUDED.error_detail,
+           EXCLUDED.statistics)
+         RETURNING r.id)",
       {Arg::of(outcome.policy),
        Arg::of(outcome.policy_version),
        Arg::of(by),
@@ -74,12 +77,38 @@ void record(Outcome& outcome) {
        text_or_null(outcome.statistics),
        Arg::of(outcome.run_id)});
   outcome.run_id = std::stoll(id.value());
-  write_ledger(outcome, outcome.target, action, outcome.affected);
+}
+
+std::string role_or_empty(Oid role) { return role == InvalidOid ? std::string() : role_name(role); }
+
+} // namespace
+
+void record(Outcome& outcome) {
+  const std::string by = role_name(caller()), as = role_or_empty(outcome.runs_as);
+  const Authority before = act_as_keeper();
+  write_run(outcome, by, as);
+  write_ledger(outcome, outcome.target, std::string(core::action_name(outcome.action)), outcome.affected);
   for (const auto& [label, rows] : outcome.dependents)
     write_ledger(outcome, label, "dependent", rows);
   give_back(before);
+  log_run(outcome);
+}
+
+void record_batch(Outcome& now, const Outcome& earlier) {
+  const std::string by = role_name(caller()), as = role_or_empty(now.runs_as);
+  const Authority before = act_as_keeper();
+  write_run(now, by, as);
+  write_ledger(now, now.target, std::string(core::action_name(now.action)), now.affected - earlier.affected);
+  for (const auto& [label, rows] : now.dependents) {
+    const auto known = earlier.dependents.find(label);
+    write_ledger(now, label, "dependent", rows - (known == earlier.dependents.end() ? 0 : known->second));
+  }
+  give_back(before);
+}
+
+void log_run(const Outcome& outcome) {
   if (settings::log_runs())
-    boundary::log(log_line(outcome, by));
+    boundary::log(log_line(outcome, role_name(caller())));
 }
 
 } // namespace pg_retention::server

@@ -62,6 +62,12 @@ core::Fields named_arguments(FunctionCallInfo fcinfo, int first) {
   return fields;
 }
 
+Text instant_argument(FunctionCallInfo fcinfo, int position) {
+  if (PG_ARGISNULL(position))
+    return std::nullopt;
+  return iso(PG_GETARG_TIMESTAMPTZ(position));
+}
+
 std::optional<std::int32_t> int_argument(FunctionCallInfo fcinfo, int position) {
   if (position >= PG_NARGS() || PG_ARGISNULL(position))
     return std::nullopt;
@@ -76,10 +82,6 @@ std::string iso(TimestampTz instant) {
   char buffer[MAXDATELEN + 1];
   server([&] { JsonEncodeDateTime(buffer, TimestampTzGetDatum(instant), TIMESTAMPTZOID, nullptr); });
   return buffer;
-}
-
-std::string printed(TimestampTz instant) {
-  return server([&] { return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(instant))); });
 }
 
 std::string json_counts(const std::map<std::string, std::uint64_t>& counts) {
@@ -103,9 +105,9 @@ Row result_row(const Outcome& outcome) {
           number(outcome.blocked),
           number(outcome.held),
           number(outcome.returned),
-          outcome.cutoff ? Text(printed(*outcome.cutoff)) : Text(),
-          printed(outcome.started),
-          printed(outcome.finished),
+          outcome.cutoff ? Text(iso(*outcome.cutoff)) : Text(),
+          iso(outcome.started),
+          iso(outcome.finished),
           std::to_string(outcome.batches),
           outcome.stop_reason,
           or_null(outcome.sqlstate),
@@ -122,6 +124,51 @@ Datum composite(FunctionCallInfo fcinfo, const Row& row) {
     AttInMetadata* const meta = TupleDescGetAttInMetadata(shape);
     return HeapTupleGetDatum(BuildTupleFromCStrings(meta, c_strings(row)));
   });
+}
+
+Datum composite_column(FunctionCallInfo fcinfo, const Row& row) {
+  return server([&] {
+    TupleDesc outer = nullptr;
+    if (get_call_result_type(fcinfo, nullptr, &outer) != TYPEFUNC_COMPOSITE)
+      elog(ERROR, "return type must be a row type");
+    TupleDesc const inner = lookup_rowtype_tupdesc_copy(TupleDescAttr(outer, 0)->atttypid, -1);
+    AttInMetadata* const meta = TupleDescGetAttInMetadata(inner);
+    Datum values[1] = {HeapTupleGetDatum(BuildTupleFromCStrings(meta, c_strings(row)))};
+    bool nulls[1] = {false};
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(outer), values, nulls));
+  });
+}
+
+Datum jsonb_column(FunctionCallInfo fcinfo, const std::string& text) {
+  const Datum value = jsonb(text);
+  return server([&] {
+    TupleDesc outer = nullptr;
+    if (get_call_result_type(fcinfo, nullptr, &outer) != TYPEFUNC_COMPOSITE)
+      elog(ERROR, "return type must be a row type");
+    Datum values[1] = {value};
+    bool nulls[1] = {false};
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(outer), values, nulls));
+  });
+}
+
+std::optional<std::int64_t> microseconds_argument(FunctionCallInfo fcinfo, int position, const char* name) {
+  const Text text = argument(fcinfo, position);
+  if (!text)
+    return std::nullopt;
+  const Text value = boundary::single("SELECT (EXTRACT(epoch FROM $1::pg_catalog.interval) * 1000000)::pg_catalog.int8",
+                                      {boundary::Arg::of(*text)});
+  if (std::stoll(value.value_or("0")) <= 0)
+    throw core::Failure(core::sqlstate::invalid_parameter_value, std::string(name) + " must be greater than zero");
+  return std::stoll(*value);
+}
+
+std::optional<std::int64_t> positive_argument(FunctionCallInfo fcinfo, int position, const char* name) {
+  if (PG_ARGISNULL(position))
+    return std::nullopt;
+  const std::int64_t value = PG_GETARG_INT64(position);
+  if (value < 1)
+    throw core::Failure(core::sqlstate::invalid_parameter_value, std::string(name) + " must be greater than zero");
+  return value;
 }
 
 Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows) {

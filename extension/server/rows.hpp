@@ -18,16 +18,17 @@ namespace pg_retention::server {
 /// The arguments from `first` on that are not NULL, by their names, as text (a regclass as its oid).
 [[nodiscard]] core::Fields named_arguments(FunctionCallInfo fcinfo, int first);
 
+/// A timestamptz argument as ISO 8601; nullopt is NULL.
+[[nodiscard]] boundary::Text instant_argument(FunctionCallInfo fcinfo, int position);
+
 /// An int argument; nullopt is NULL.
 [[nodiscard]] std::optional<std::int32_t> int_argument(FunctionCallInfo fcinfo, int position);
 
 /// A jsonb value from its text.
 [[nodiscard]] Datum jsonb(const std::string& text);
 
-/// An instant as ISO 8601, in the session's zone, for JSON.
+/// An instant as ISO 8601 with a numeric offset: read back rightly under every DateStyle and TimeZone.
 [[nodiscard]] std::string iso(TimestampTz instant);
-/// An instant as the server prints it.
-[[nodiscard]] std::string printed(TimestampTz instant);
 
 /// Counts by name as a JSON object.
 [[nodiscard]] std::string json_counts(const std::map<std::string, std::uint64_t>& counts);
@@ -37,6 +38,19 @@ namespace pg_retention::server {
 
 /// One row as the function's composite result.
 [[nodiscard]] Datum composite(FunctionCallInfo fcinfo, const boundary::Row& row);
+
+/// One row as the composite value in the procedure's only result column.
+[[nodiscard]] Datum composite_column(FunctionCallInfo fcinfo, const boundary::Row& row);
+
+/// JSON as the jsonb value in the procedure's only result column.
+[[nodiscard]] Datum jsonb_column(FunctionCallInfo fcinfo, const std::string& text);
+
+/// An interval argument in microseconds; nullopt is NULL. Throws Failure 22023 for one that is not positive.
+[[nodiscard]] std::optional<std::int64_t> microseconds_argument(FunctionCallInfo fcinfo, int position,
+                                                                const char* name);
+
+/// A bigint argument; nullopt is NULL. Throws Failure 22023 for less than one.
+[[nodiscard]] std::optional<std::int64_t> positive_argument(FunctionCallInfo fcinfo, int position, const char* name);
 
 /// Rows as the function's set of results (materialized).
 Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows);

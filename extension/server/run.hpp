@@ -16,7 +16,7 @@ namespace pg_retention::server {
 struct RunOptions {
   std::string expire_after;                  ///< interval that replaces the policy's own; empty: the policy's
   std::vector<std::string> extra_conditions; ///< SQL over target and subject, AND-ed
-  std::string key;                           ///< column of the target whose values are collected from changed rows
+  std::string key;                           ///< SQL value over target that is collected from changed rows
   bool count_expired_subjects = false;
 };
 
@@ -61,5 +61,35 @@ struct Outcome {
 
 /// Writes the run and its ledger rows, and the server log's line; sets run_id.
 void record(Outcome& outcome);
+
+/// Writes the run as it stands after another batch, and the batch's ledger rows: what is new since `earlier`.
+void record_batch(Outcome& now, const Outcome& earlier);
+
+/// Writes the server log's line of a run, where retention.log_runs is on.
+void log_run(const Outcome& outcome);
+
+/// How long the lock that keeps runs of one policy apart is held.
+enum class LockSpan { transaction, session };
+[[nodiscard]] bool lock_policy(const std::string& name, LockSpan span);
+void unlock_policy(const std::string& name);
+
+/// A new outcome for a policy, started now.
+[[nodiscard]] Outcome new_outcome(const core::Policy& policy);
+
+/// Whether a policy may run at all, and is not running; if not, the outcome says why.
+[[nodiscard]] bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span);
+
+/// The id of the run to come: known before its rows are changed, because archived rows carry it.
+[[nodiscard]] std::int64_t next_run_id();
+
+/// Throws a server ERROR (25006) in a read-only transaction and on a standby.
+void require_writable();
+
+/// Tells an error in an outcome, and raises it as a WARNING.
+void note_failure(Outcome& outcome, const boundary::Caught& caught);
+void warn_of_failure(const Outcome& outcome);
+
+/// What the outcome says where the policy's own function says nothing better.
+[[nodiscard]] std::string plain_message(const Outcome& outcome);
 
 } // namespace pg_retention::server

@@ -7,6 +7,7 @@
 #include "extension/core/json.hpp"
 #include "extension/server/catalog.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <vector>
@@ -51,6 +52,12 @@ bool is_present(const Rows& found, const char* name) {
     if (row[1] && *row[1] == name)
       return true;
   return false;
+}
+
+/// How many of the jobs will run when they come due.
+std::size_t active(const Rows& found) {
+  return static_cast<std::size_t>(
+      std::count_if(found.begin(), found.end(), [](const Row& row) { return row[4] == "t"; }));
 }
 
 /// The call of a job. A search_path that only this session has goes with it, because the job's session begins anew.
@@ -105,7 +112,7 @@ std::string told(const std::string& message) {
   for (const Row& row : found)
     list.push_back(job_dictionary(row));
   core::JsonObject out;
-  out.set("success", true).set("running", list.size() == std::size(jobs));
+  out.set("success", true).set("running", active(found) == std::size(jobs));
   out.raw("jobs", "[" + core::join(list, ", ") + "]");
   return out.set("message", message).text();
 }
@@ -141,10 +148,11 @@ std::string stop() {
 
 std::string status() {
   require_pg_cron();
-  const std::size_t count = present().size();
+  const std::size_t count = active(present());
   return told(count == std::size(jobs) ? "Cleanup scheduler is running"
               : count == 0             ? "Cleanup scheduler is not running"
-                           : "Cleanup scheduler is running in part; start_cleanup_scheduler() makes what is missing");
+                           : "Cleanup scheduler is running in part; start_cleanup_scheduler() makes a job that is "
+                             "missing, cron.alter_job wakes one that is not active");
 }
 
 } // namespace pg_retention::server::schedule

@@ -86,6 +86,20 @@ Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leave
   return selection;
 }
 
+Selection select_victims_among(const core::Rule& rule, TimestampTz cutoff, const std::vector<RowKey>& rows,
+                               core::Leaves& leaves) {
+  Selection selection(leaves, rule.path.size());
+  VictimSink sink(selection, false);
+  boundary::stream(core::victims_select(rule) + " AND target.ctid = ANY ($2)", {Arg::time(cutoff), tid_array(rows)},
+                   sink);
+  // The statement knows places only: a place of another leaf may have come along.
+  std::vector<Victim>& victims = selection.victims;
+  const auto is_stray = [&](const Victim& victim) { return !std::binary_search(rows.begin(), rows.end(), victim.key); };
+  victims.erase(std::remove_if(victims.begin(), victims.end(), is_stray), victims.end());
+  sort(victims);
+  return selection;
+}
+
 Arg tid_array(const std::vector<RowKey>& rows) {
   ArrayType* array = boundary::server([&] {
     auto* tids = static_cast<ItemPointerData*>(

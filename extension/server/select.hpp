@@ -30,6 +30,10 @@ struct Selection {
 [[nodiscard]] Selection select_victims(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
                                        bool with_instants = false);
 
+/// The victims among the given rows (sorted), under the active snapshot.
+[[nodiscard]] Selection select_victims_among(const core::Rule& rule, TimestampTz cutoff,
+                                             const std::vector<core::RowKey>& rows, core::Leaves& leaves);
+
 /// The row that a pair of columns (tableoid, ctid) of a result means.
 [[nodiscard]] core::RowKey row_at(const Datum* values, std::size_t column, core::Leaves& leaves);
 

@@ -16,4 +16,9 @@ void define();
 /// retention.lock_timeout: the longest wait for a table's lock, in milliseconds; 0 leaves lock_timeout alone.
 [[nodiscard]] int lock_timeout();
 
+/// retention.batch_target: how long a batch shall take, in milliseconds.
+[[nodiscard]] int batch_target();
+/// retention.batch_max_rows: the most rows a batch has.
+[[nodiscard]] int batch_max_rows();
+
 } // namespace pg_retention::server::settings
