@@ -125,12 +125,12 @@ COMMENT ON FUNCTION retention.import_policies(jsonb, boolean) IS 'makes stored p
 -- ---- Views -----------------------------------------------------------------------------------------------------
 
 CREATE VIEW retention.policies AS
-    SELECT p.name, p.version, p.owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
+    SELECT p.name, p.version, COALESCE(o.rolname::text, p.owner_name) AS owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
            p.archive_to, p.time_columns, p.time_match, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after,
            p.expiry_expression, p.condition, p.keep_latest, p.keep_per, p.max_rows, p.max_fraction, p.dependents, p.run_order,
            (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
            (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables
-      FROM retention.policy p;
+      FROM retention.policy p LEFT JOIN pg_catalog.pg_roles o ON o.oid = p.owner;
 COMMENT ON VIEW retention.policies IS 'the stored policies, readable';
 
 CREATE VIEW retention.runs AS

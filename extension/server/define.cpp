@@ -241,7 +241,9 @@ void add(Definition definition, bool if_not_exists) {
   }
   if (!fields["time_zone"])
     fields["time_zone"] = zone_of({});
-  fields["owner"] = std::to_string(owner_for(target));
+  const Oid owner = owner_for(target);
+  fields["owner"] = std::to_string(owner);
+  fields["owner_name"] = role_name(owner);
   note_names(fields);
   write_out(definition);
   check(definition.policy());
@@ -274,7 +276,7 @@ void replace(Definition definition, const std::string& change) {
   write_out(definition);
   check(definition.policy());
   make_archives(definition);
-  for (const char* fixed : {"id", "version", "name", "owner"})
+  for (const char* fixed : {"id", "version", "name", "owner", "owner_name"})
     definition.fields.erase(fixed);
   store::replace_children(name, definition.activities, definition.dependents);
   store::update(name, definition.fields, change);
@@ -346,12 +348,17 @@ void resume_policy(const std::string& name) {
   const core::Policy policy = stored(name);
   require_owner(policy);
   if (!store::is_at_home(name)) {
+    if (policy.owner == InvalidOid)
+      throw Failure(core::sqlstate::undefined_object,
+                    "the role " + quote(*store::load_fields(name)->at("owner_name")) + " that owns policy " +
+                        quote(name) + " does not exist here",
+                    "", "Create the role, or remove the policy and add it again as the role that shall own it.");
     require_same_table(policy.name, policy.target, policy.target_name);
     require_same_table(policy.name, policy.subject, policy.subject_name);
     require_same_table(policy.name, policy.archive_to, policy.archive_name);
   }
   check(policy);
-  store::resume(name);
+  store::resume(name, policy.owner);
 }
 
 } // namespace pg_retention::server::define

@@ -185,7 +185,7 @@ std::string zone_of(const core::Policy& policy) {
 }
 
 Oid runs_as(const core::Policy& policy) {
-  if (policy.owner == InvalidOid)
+  if (policy.id == 0 && policy.owner == InvalidOid)
     return catalog::owner(catalog::relation(policy.target, policy.target_name).oid);
   if (boundary::server([&] { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(policy.owner)); }))
     return policy.owner;

@@ -18,7 +18,8 @@ struct Column {
 };
 constexpr Column columns[] = {
     {"name", "text"},
-    {"owner", "oid::regrole"},
+    {"owner", "oid"},
+    {"owner_name", "text"},
     {"preset", "text"},
     {"paused", "boolean"},
     {"target", "oid::regclass"},
@@ -60,6 +61,14 @@ auto as_keeper(Body body) {
 std::string here() {
   const std::int64_t system = boundary::server([] { return static_cast<std::int64_t>(GetSystemIdentifier()); });
   return std::to_string(system) + ", " + std::to_string(MyDatabaseId);
+}
+
+/// Whether this very database made or resumed the policy. As the keeper.
+bool at_home(const std::string& name) {
+  return boundary::single("SELECT 1 FROM retention.policy WHERE name = $1 AND (system_identifier, database) = (" +
+                              here() + ")",
+                          {Arg::of(name)})
+      .has_value();
 }
 
 const char* cast_of(const std::string& name) {
@@ -146,6 +155,10 @@ std::optional<core::Fields> load_fields(const std::string& name) {
     std::size_t at = 2;
     for (const Column& column : columns)
       fields[column.name] = rows[0][at++];
+    // In a copy the oid of a role means nothing, or a stranger; its name means the role, where there is one.
+    if (!at_home(name))
+      fields["owner"] = boundary::single("SELECT pg_catalog.max(oid) FROM pg_catalog.pg_roles WHERE rolname = $1",
+                                         {Arg::of(fields["owner_name"])});
     return fields;
   });
 }
@@ -219,22 +232,17 @@ void remove(const std::string& name) {
 
 void pause(const std::string& name) { update(name, {{"paused", "true"}}, "paused"); }
 
-void resume(const std::string& name) {
+void resume(const std::string& name, Oid owner) {
   as_keeper([&] {
     boundary::execute("UPDATE retention.policy SET (system_identifier, database) = (" + here() + ") WHERE name = $1",
                       {Arg::of(name)});
     return true;
   });
-  update(name, {{"paused", "false"}}, "resumed");
+  update(name, {{"paused", "false"}, {"owner", std::to_string(owner)}}, "resumed");
 }
 
 bool is_at_home(const std::string& name) {
-  return as_keeper([&] {
-    return boundary::single("SELECT 1 FROM retention.policy WHERE name = $1 AND (system_identifier, database) = (" +
-                                here() + ")",
-                            {Arg::of(name)})
-        .has_value();
-  });
+  return as_keeper([&] { return at_home(name); });
 }
 
 std::vector<std::string> names() {

@@ -32,9 +32,9 @@ void replace_children(const std::string& name, const std::vector<core::Activity>
 /// Deletes a policy; its changes and runs stay.
 void remove(const std::string& name);
 
-/// Puts a policy to rest, or wakes it here: in this cluster and this database.
+/// Puts a policy to rest, or wakes it here: in this cluster and this database, as a policy of `owner`.
 void pause(const std::string& name);
-void resume(const std::string& name);
+void resume(const std::string& name, Oid owner);
 
 /// Whether the policy was made or resumed in this very database, and not brought by a copy.
 [[nodiscard]] bool is_at_home(const std::string& name);
