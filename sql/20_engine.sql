@@ -125,7 +125,7 @@ COMMENT ON FUNCTION retention.import_policies(jsonb, boolean) IS 'makes stored p
 -- ---- Views -----------------------------------------------------------------------------------------------------
 
 CREATE VIEW retention.policies AS
-    SELECT p.name, p.version, COALESCE(o.rolname::text, p.owner_name) AS owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
+    SELECT p.name, p.version, COALESCE(o.rolname::text COLLATE "default", p.owner_name) AS owner, p.preset, p.paused, p.target, p.subject, p.path, p.action, p.set_clause,
            p.archive_to, p.time_columns, p.time_match, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after,
            p.expiry_expression, p.condition, p.keep_latest, p.keep_per, p.max_rows, p.max_fraction, p.dependents, p.run_order,
            (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
