@@ -127,12 +127,10 @@ CREATE TABLE retention.batch (
 );
 COMMENT ON TABLE retention.batch IS 'the ledger: rows changed per table in each batch, written in the batch''s own transaction';
 
+-- What a dump takes along: the policies and what became of them. The history of runs stays where it happened.
 SELECT pg_catalog.pg_extension_config_dump('retention.policy', '');
 SELECT pg_catalog.pg_extension_config_dump('retention.policy_activity', '');
 SELECT pg_catalog.pg_extension_config_dump('retention.policy_dependent', '');
 SELECT pg_catalog.pg_extension_config_dump('retention.policy_change', '');
-SELECT pg_catalog.pg_extension_config_dump('retention.run', '');
-SELECT pg_catalog.pg_extension_config_dump('retention.batch', '');
 SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('retention.policy', 'id')::regclass, '');
 SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('retention.policy_change', 'id')::regclass, '');
-SELECT pg_catalog.pg_extension_config_dump(pg_catalog.pg_get_serial_sequence('retention.run', 'id')::regclass, '');
