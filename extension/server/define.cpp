@@ -1,14 +1,11 @@
 #include "extension/server/define.hpp"
 
-#include "extension/boundary/parse.hpp"
 #include "extension/boundary/spi.hpp"
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
-#include "extension/server/erase.hpp"
 #include "extension/server/resolve.hpp"
-#include "extension/server/run.hpp"
 #include "extension/server/store.hpp"
 
 #include <iterator>
@@ -24,129 +21,6 @@ using core::quote;
 Oid owner_for(Oid target) {
   const bool is_superuser = boundary::server([] { return superuser(); });
   return is_superuser ? catalog::owner(target) : caller();
-}
-
-void check_texts(const core::Policy& policy) {
-  if (policy.name.empty() || policy.name.size() > 63)
-    throw Failure(core::sqlstate::invalid_parameter_value, "a policy's name has 1 to 63 bytes",
-                  "This one has " + std::to_string(policy.name.size()) + ".");
-  const std::string zone = zone_of(policy);
-  if (!boundary::server([&] { return pg_tzset(zone.c_str()) != nullptr; }))
-    throw Failure(core::sqlstate::invalid_parameter_value, "time zone " + core::quote_literal(zone) + " is not known",
-                  "", "See pg_timezone_names.");
-  if (!policy.condition.empty())
-    boundary::require_expression(policy.condition, "condition");
-  if (!policy.expiry_expression.empty())
-    boundary::require_expression(policy.expiry_expression, "expiry_expression");
-  if (!policy.set_clause.empty())
-    boundary::require_assignments(policy.set_clause, "set_clause");
-  for (const core::Activity& activity : policy.activities) {
-    boundary::require_expression(activity.join_condition, "join_condition");
-    if (!activity.condition.empty())
-      boundary::require_expression(activity.condition, "condition of an activity");
-  }
-  for (const core::Dependent& dependent : policy.declared)
-    if (!dependent.join_condition.empty())
-      boundary::require_expression(dependent.join_condition, "join_condition");
-  // Zero means that the column holds the instant of expiry itself.
-  (void)cutoff_before_now(policy.expire_after, zone, !policy.time_columns.empty() || !policy.expiry_expression.empty());
-}
-
-/// The same with every name in the policy's own SQL resolved as the caller means it, and written out.
-void write_out(Definition& definition) {
-  const core::Policy policy = definition.policy();
-  check_texts(policy);
-  core::Policy bare = policy;
-  bare.expiry_expression.clear();
-  bare.condition.clear();
-  bare.set_clause.clear();
-  bare.action = core::Action::remove;
-  bare.activities.clear();
-  bare.declared.clear();
-  const core::Rule rule = resolve(bare).rule;
-  const auto set = [&](const char* field, const std::string& text) {
-    if (!text.empty())
-      definition.fields[field] = boundary::qualified_expression(text, core::scope(rule));
-  };
-  set("condition", policy.condition);
-  set("expiry_expression", policy.expiry_expression);
-  if (!policy.set_clause.empty())
-    definition.fields["set_clause"] =
-        boundary::qualified_assignments(policy.set_clause, rule.target.schema, rule.target.name);
-  const std::string subject = rule.subject().sql() + " AS subject";
-  for (core::Activity& activity : definition.activities) {
-    const std::string from =
-        catalog::relation(activity.relation, activity.relation_name).sql() + " AS activity, " + subject;
-    activity.join_condition = boundary::qualified_expression(activity.join_condition, from);
-    if (!activity.condition.empty())
-      activity.condition = boundary::qualified_expression(activity.condition, from);
-  }
-  for (core::Dependent& dependent : definition.dependents) {
-    if (dependent.join_condition.empty())
-      continue;
-    const Oid parent = dependent.parent == InvalidOid ? rule.target.oid : dependent.parent;
-    dependent.join_condition = boundary::qualified_expression(
-        dependent.join_condition, catalog::relation(dependent.relation, dependent.relation_name).sql() +
-                                      " AS dependent, " + catalog::relation(parent, "of a dependent's parent").sql() +
-                                      " AS target");
-  }
-}
-
-/// The statements of a resolved policy must be sound.
-void check_statements(const Resolved& resolved) {
-  const core::Rule& rule = resolved.rule;
-  const bool has_expiry = !rule.times.empty() || !rule.activities.empty() || !rule.expiry_expression.empty();
-  // A policy may wait for its first activity; until then it does not run.
-  if (has_expiry)
-    boundary::prepare(core::victims_select(rule), {TIMESTAMPTZOID});
-  core::RowChange change;
-  change.leaf = change.root = rule.target;
-  change.set_clause = rule.set_clause;
-  boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
-  for (const Edge& edge : resolved.edges) {
-    boundary::prepare(core::children_select(edge.bond), {TIDARRAYOID});
-    if (rule.set_clause.empty() || edge.action != EdgeAction::remove)
-      continue;
-    change.leaf = change.root = edge.bond.child;
-    boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
-  }
-}
-
-/// Everything that can be known before the first run. Changes nothing.
-void check(const core::Policy& policy) {
-  const Authority before = act_as(policy.owner, zone_of(policy));
-  const Resolved resolved = resolve(policy);
-  check_statements(resolved);
-  require_rights(resolved);
-  give_back(before);
-}
-
-/// Makes an archive where there is none: like its table, and two columns more.
-void make_archive(const core::Relation& archive, const core::Relation& table) {
-  if (archive.oid != InvalidOid)
-    return;
-  boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
-                    ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
-}
-
-/// Makes the archives of the target and of every table that goes with it, as the policy's owner.
-void make_archives(Definition& definition) {
-  core::Policy policy = definition.policy();
-  if (policy.action != core::Action::archive)
-    return;
-  const Authority before = act_as(policy.owner, zone_of(policy));
-  Resolved resolved = resolve(policy);
-  if (resolved.archive.oid == InvalidOid) {
-    const core::Relation& target = resolved.rule.target;
-    make_archive(archive_of(target, target), target);
-    resolved.archive = archive_of(target, target);
-    definition.fields["archive_to"] = std::to_string(resolved.archive.oid);
-    definition.fields["archive_name"] = resolved.archive.label();
-  }
-  for (const Edge& edge : resolved.edges)
-    if (edge.action == EdgeAction::remove)
-      make_archive(archive_of(resolved.archive, edge.bond.child), edge.bond.child);
-  give_back(before);
 }
 
 void require_owner(const core::Policy& policy) { require_membership(policy.owner, "policy " + quote(policy.name)); }
@@ -213,13 +87,6 @@ void require_same_table(const std::string& policy, Oid oid, const std::string& l
 }
 
 } // namespace
-
-core::Policy Definition::policy() const {
-  core::Policy policy = core::read_policy(fields);
-  policy.activities = activities;
-  policy.declared = dependents;
-  return policy;
-}
 
 void add(Definition definition, bool if_not_exists) {
   core::Fields& fields = definition.fields;

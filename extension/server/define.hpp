@@ -1,6 +1,7 @@
 #pragma once
 #include "extension/boundary/spi.hpp"
 #include "extension/core/policy.hpp"
+#include "extension/server/definition.hpp"
 #include "extension/server/presets.hpp"
 
 #include <string>
@@ -9,16 +10,6 @@
 /// Making and changing policies. A definition is checked whole before anything is stored: relations, columns, path,
 /// rights, and the statements it compiles to, by preparing them.
 namespace pg_retention::server::define {
-
-/// A definition: the fields as they are stored, and the lists that go with them.
-struct Definition {
-  core::Fields fields;
-  std::vector<core::Activity> activities;
-  std::vector<core::Dependent> dependents;
-
-  /// As a policy; throws Failure 22023 for fields that cannot be.
-  [[nodiscard]] core::Policy policy() const;
-};
 
 /// Stores a new policy. The caller becomes its owner (for a superuser, the owner of its target, so that it never runs
 /// with more rights than its table asks for). With `if_not_exists`, a policy of that name stays as it is.
