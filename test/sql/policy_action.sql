@@ -11,7 +11,7 @@ CREATE SCHEMA policy_action;
 SET search_path = policy_action, public;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
-SELECT plan(43);
+SELECT plan(44);
 
 -- What a run of a policy does: the rows affected and, where there are any, blocked ones and dependents; or its error.
 CREATE FUNCTION run(policy text) RETURNS text LANGUAGE plpgsql AS $$
@@ -77,6 +77,7 @@ UPDATE folders SET deleted_at = NULL; UPDATE files SET deleted_at = NULL;
 SELECT retention.add_policy('trash', 'folders', '90 days', 'at', action => 'update', set_clause => 'deleted_at = now()') \gset
 SELECT is(run('trash') || ' ' || (SELECT count(*) FROM files WHERE deleted_at IS NOT NULL), '1 0', 'without cascade the row alone');
 SELECT retention.remove_policy('trash') \gset
+SELECT throws_ok($$ SELECT retention.add_policy('x', 'orders', '90 days', 'at', action => 'update', set_clause => 'updated_at = now()', dependents => 'cascade') $$, '42703', NULL, 'G11 a table of the tree that lacks the column is found at definition');
 
 CREATE TYPE state AS ENUM ('new', 'gone');
 CREATE TABLE people (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, mail text UNIQUE, born date, state state DEFAULT 'new', at timestamptz,

@@ -10,7 +10,7 @@ CREATE EXTENSION pg_retention;
 CREATE SCHEMA policy_where;
 SET search_path = policy_where, public;
 SET timezone = 'UTC';
-SELECT plan(49);
+SELECT plan(55);
 
 -- What a run of a policy does: the rows affected and, where there are any, blocked ones and dependents; or its error.
 CREATE FUNCTION run(policy text) RETURNS text LANGUAGE plpgsql AS $$
@@ -112,6 +112,29 @@ SELECT retention.add_policy('p', 'events_old', '90 days', 'at', subject => 'acco
 SELECT is(run('p') || ': ' || ids('events'), '1: 8 10', 'and out of one partition, by its parent''s key');
 SELECT retention.remove_policy('p') \gset
 
+CREATE TABLE tenants (id int, region int, at timestamptz, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
+CREATE TABLE tenants_1 PARTITION OF tenants FOR VALUES IN (1);
+CREATE TABLE tenants_rest PARTITION OF tenants DEFAULT;
+CREATE TABLE docs (id int PRIMARY KEY, tenant int, region int, FOREIGN KEY (region, tenant) REFERENCES tenants (region, id) ON DELETE SET NULL (tenant));
+INSERT INTO tenants VALUES (1, 1, ago(100)), (2, 2, ago(100)), (3, 1, ago(1)), (4, 2, ago(1)), (5, 2, ago(100));
+INSERT INTO docs SELECT id, id, region FROM tenants WHERE id < 5;
+SELECT retention.add_policy('p', 'docs', '90 days', 'at', subject => 'tenants', condition => 'target.id <> 2') \gset
+SELECT is(run('p') || ': ' || ids('docs'), '1: 2 3 4', 'a path leads into a partitioned table');
+SELECT retention.remove_policy('p') \gset
+SELECT retention.add_policy('p', 'tenants', '90 days', 'at') \gset
+SELECT is(run('p') || ': ' || ids('tenants'), '3 {"policy_where.docs": 1}: 3 4', 'rows that refer into partitions are found');
+SELECT is((SELECT row(tenant, region)::text FROM docs WHERE id = 2), '(,2)', 'and keep what ON DELETE SET NULL of some columns leaves them');
+SELECT retention.remove_policy('p') \gset
+CREATE TABLE remarks (id int, tenant int, kind int) PARTITION BY LIST (kind);
+CREATE TABLE remarks_1 PARTITION OF remarks FOR VALUES IN (1);
+CREATE TABLE remarks_rest PARTITION OF remarks DEFAULT;
+INSERT INTO tenants VALUES (6, 1, ago(100)), (7, 2, ago(100));
+INSERT INTO remarks VALUES (1, 6, 1), (2, 6, 2), (3, 7, 2), (4, 3, 1), (5, 4, 2);
+SELECT retention.add_policy('p', 'tenants', '90 days', 'at') \gset
+SELECT retention.add_dependent('p', 'remarks', 'dependent.tenant = target.id') \gset
+SELECT is(run('p') || ': ' || ids('remarks'), '2 {"policy_where.docs": 0, "policy_where.remarks": 3}: 4 5', 'declared dependents in partitions of partitioned victims');
+SELECT retention.remove_policy('p') \gset
+
 -- ---- Other shapes ----
 
 CREATE TABLE base (id int, at timestamptz);
@@ -119,6 +142,17 @@ CREATE TABLE heir (extra text) INHERITS (base);
 CREATE TABLE grandchild () INHERITS (heir);
 SELECT is(cleaned('base', 'INSERT INTO base VALUES (1, ago(100)), (2, ago(1)); TRUNCATE heir; INSERT INTO heir VALUES (3, ago(100)), (4, ago(1)); INSERT INTO grandchild VALUES (5, ago(100)), (6, ago(1))'), '3: 2 4 6', 'children by inheritance belong to the table');
 SELECT is(cleaned('heir', 'INSERT INTO base VALUES (1, ago(100)); INSERT INTO heir VALUES (3, ago(100)), (4, ago(1)); INSERT INTO grandchild VALUES (5, ago(100))') || ' | ' || ids('base'), '2: 4 | 1 1 2 4', 'and a child is a table of its own');
+CREATE TABLE cites (id int PRIMARY KEY, base int);
+TRUNCATE base, heir, grandchild;
+ALTER TABLE base ADD PRIMARY KEY (id);
+ALTER TABLE cites ADD FOREIGN KEY (base) REFERENCES base;
+INSERT INTO base VALUES (1, ago(100));
+INSERT INTO heir VALUES (1, ago(100)), (2, ago(100));
+INSERT INTO cites VALUES (1, 1);
+SELECT retention.add_policy('p', 'base', '90 days', 'at') \gset
+SELECT is(run('p') || ': ' || ids('base'), '2 blocked 1: 1', 'a key refers to the parent''s own rows, not to a child''s row of the same value');
+SELECT is((SELECT tableoid::regclass::text FROM base), 'base', 'which stays');
+SELECT retention.remove_policy('p') \gset
 CREATE TABLE keyless (id int, at timestamptz);
 SELECT is(cleaned('keyless', 'INSERT INTO keyless VALUES (1, ago(100)), (1, ago(100)), (1, ago(1)), (NULL, ago(100)), (2, NULL)'), '3: 1 2', 'a table without a key, with rows that are the same');
 SELECT is((SELECT count(*) FROM jsonb_object_keys((SELECT sample_keys -> 0 FROM (SELECT retention.add_policy('p', 'keyless', '1 hour', 'at')) x, retention.preview('p'))) k WHERE k = 'ctid'), 1::bigint, 'its preview gives the place of a row for want of a key');
