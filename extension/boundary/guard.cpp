@@ -86,6 +86,14 @@ Caught describe(const ServerError& error) {
   return {unpack_sql_state(data->sqlerrcode), text(data->message), text(data->detail), text(data->hint)};
 }
 
+Relation open_leaf(Oid leaf, LOCKMODE lock) {
+  Relation const table = table_open(leaf, lock);
+  if (table->rd_rel->relkind != RELKIND_RELATION)
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("\"%s\" is not a table that holds rows of its own", RelationGetRelationName(table))));
+  return table;
+}
+
 void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint) {
   const bool is_atomic = fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
                          castNode(CallContext, fcinfo->context)->atomic;

@@ -122,6 +122,10 @@ void trial(Body&& body) {
     std::rethrow_exception(passing);
 }
 
+/// Opens a table that holds rows of its own; a server ERROR (0A000) for any other, such as a foreign partition that was
+/// attached a moment ago. Runs inside server().
+Relation open_leaf(Oid leaf, LOCKMODE lock);
+
 /// Opens the SPI connection of a procedure that commits. Throws Failure 2D000 where it was not called as CALL outside
 /// of a transaction block; `hint` says what else to do.
 void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint);

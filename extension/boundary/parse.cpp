@@ -33,14 +33,24 @@ Node* only_statement(const std::string& text, RawParseMode mode) {
                       "It becomes part of one statement and can hold no other.");
 }
 
-/// A statement analysed with the session's search_path and written out under pg_catalog alone, in the server's memory.
+/// Settings under which text means the same whoever reads it. Runs inside server().
+int fix_styles() {
+  const int level = NewGUCNestLevel();
+  constexpr const char* settings[][2] = {
+      {"search_path", "pg_catalog"}, {"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"extra_float_digits", "1"}};
+  for (const auto& [name, value] : settings)
+    set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  return level;
+}
+
+/// A statement analysed with the session's search_path and styles, and written out under fixed ones, in the server's
+/// memory.
 const char* written_out(const std::string& statement) {
   return server([&] {
     List* const parsed = raw_parser(statement.c_str(), RAW_PARSE_DEFAULT);
     Query* const query =
         parse_analyze_fixedparams(linitial_node(RawStmt, parsed), statement.c_str(), nullptr, 0, nullptr);
-    const int level = NewGUCNestLevel();
-    set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    const int level = fix_styles();
     const char* text = pg_get_querydef(query, false);
     AtEOXact_GUC(true, level);
     return text;
@@ -54,12 +64,28 @@ const char* written_out(const std::string& statement) {
 } // namespace
 
 std::string qualified_expression(const std::string& text, const std::string& from) {
-  const std::string mark = "pg_retention_expression", select = "SELECT ";
-  const std::string out = written_out(select + "(" + text + "\n) AS " + mark + " FROM " + from);
+  const std::string mark = "pg_retention_expression", select = "SELECT";
+  const std::string out = written_out(select + " (" + text + "\n) AS " + mark + " FROM " + from);
   const std::size_t begin = out.find(select), end = out.rfind(" AS " + mark);
   if (begin == std::string::npos || end == std::string::npos)
     cannot_write_out(text);
-  return out.substr(begin + select.size(), end - begin - select.size());
+  // White space follows SELECT, a line break before some expressions.
+  const std::size_t first = out.find_first_not_of(" \n", begin + select.size());
+  return out.substr(first, end - first);
+}
+
+std::string written_value(const std::string& value, Oid type) {
+  return server([&] {
+    Oid input = InvalidOid, argument = InvalidOid, output = InvalidOid;
+    bool is_varlena = false;
+    getTypeInputInfo(type, &input, &argument);
+    getTypeOutputInfo(type, &output, &is_varlena);
+    Datum const datum = OidInputFunctionCall(input, const_cast<char*>(value.c_str()), argument, -1);
+    const int level = fix_styles();
+    const char* text = OidOutputFunctionCall(output, datum);
+    AtEOXact_GUC(true, level);
+    return text;
+  });
 }
 
 std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name) {

@@ -1,4 +1,6 @@
 #pragma once
+#include "extension/boundary/postgres.hpp"
+
 #include <string>
 
 /// SQL that users give as part of a definition, held to be what it says it is by the server's own parser.
@@ -18,5 +20,8 @@ void require_assignments(const std::string& text, const std::string& what);
 /// The same for assignments to the columns of `schema`.`name`, which they may call target.
 [[nodiscard]] std::string qualified_assignments(const std::string& text, const std::string& schema,
                                                 const std::string& name);
+
+/// A value of a type, read as the session writes it, and written so that everybody reads the same.
+[[nodiscard]] std::string written_value(const std::string& value, Oid type);
 
 } // namespace pg_retention::boundary

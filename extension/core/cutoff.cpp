@@ -35,9 +35,9 @@ std::string bound(const TimeColumn& time, std::string_view cutoff) {
     return "pg_catalog.floor(EXTRACT(epoch FROM " + std::string(cutoff) + ") * " + per_second(time.unit) +
            ")::pg_catalog.int8";
   case TimeKind::uuid:
-    // Version 7 begins with 48 bits of milliseconds since 1970.
-    return "pg_catalog.rpad(pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.floor(EXTRACT(epoch FROM " +
-           std::string(cutoff) + ") * 1000)::pg_catalog.int8), 12, '0'), 32, '0')::pg_catalog.uuid";
+    // Version 7 begins with 48 bits of milliseconds since 1970; before that nothing is older.
+    return "pg_catalog.rpad(pg_catalog.lpad(pg_catalog.to_hex(GREATEST(pg_catalog.floor(EXTRACT(epoch FROM " +
+           std::string(cutoff) + ") * 1000)::pg_catalog.int8, 0)), 12, '0'), 32, '0')::pg_catalog.uuid";
   }
   return std::string(cutoff);
 }
@@ -46,13 +46,18 @@ std::string column_of(std::string_view alias, const TimeColumn& time) {
   return std::string(alias) + "." + quote_identifier(time.column);
 }
 
+/// Whether a uuid tells a time.
+std::string is_version_7(const std::string& column) {
+  return "pg_catalog.substr(" + column + "::pg_catalog.text, 15, 1) = '7'";
+}
+
 /// Conditions under which the column's value is an instant at all.
 std::string meaningful(const std::string& column, const TimeColumn& time) {
   std::string sql;
   if (time.kind == TimeKind::timestamptz || time.kind == TimeKind::timestamp || time.kind == TimeKind::date)
     sql += " AND " + column + " > '-infinity'";
   if (time.kind == TimeKind::uuid)
-    sql += " AND pg_catalog.substr(" + column + "::pg_catalog.text, 15, 1) = '7'";
+    sql += " AND " + is_version_7(column);
   for (const std::string& value : time.never)
     sql += " AND " + column + " <> " + quote_literal(value);
   return sql;
@@ -95,7 +100,8 @@ std::string expired(std::string_view alias, const TimeColumn& time, std::string_
 
 std::string alive(std::string_view alias, const TimeColumn& time, std::string_view cutoff) {
   const std::string column = column_of(alias, time);
-  return "(" + column + " >= " + bound(time, cutoff) + " OR " + column + " IS NULL)";
+  const std::string unknown = time.kind == TimeKind::uuid ? " OR NOT " + is_version_7(column) : "";
+  return "(" + column + " >= " + bound(time, cutoff) + " OR " + column + " IS NULL" + unknown + ")";
 }
 
 std::string instant(std::string_view alias, const TimeColumn& time) {
@@ -109,11 +115,12 @@ std::string instant(std::string_view alias, const TimeColumn& time) {
     return "pg_catalog.timezone(" + quote_literal(time.zone) + ", " + column + "::pg_catalog.timestamp)";
   case TimeKind::integer:
     // Held within the years a timestamp can have.
-    return "pg_catalog.to_timestamp(GREATEST(LEAST(" + column + "::pg_catalog.float8 / " + per_second(time.unit) +
-           ", 9000000000000), -200000000000))";
+    return "CASE WHEN " + column + " IS NOT NULL THEN pg_catalog.to_timestamp(GREATEST(LEAST(" + column +
+           "::pg_catalog.float8 / " + per_second(time.unit) + ", 9000000000000), -200000000000)) END";
   case TimeKind::uuid:
-    return "pg_catalog.to_timestamp(('x' || pg_catalog.lpad(pg_catalog.substr(pg_catalog.replace(" + column +
-           "::pg_catalog.text, '-', ''), 1, 12), 16, '0'))::pg_catalog.bit(64)::pg_catalog.int8 / 1000.0)";
+    return "CASE WHEN " + is_version_7(column) +
+           " THEN pg_catalog.to_timestamp(('x' || pg_catalog.lpad(pg_catalog.substr(pg_catalog.replace(" + column +
+           "::pg_catalog.text, '-', ''), 1, 12), 16, '0'))::pg_catalog.bit(64)::pg_catalog.int8 / 1000.0) END";
   }
   return column;
 }

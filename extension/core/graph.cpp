@@ -3,6 +3,8 @@
 #include "extension/core/failure.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 namespace pg_retention::core {
 namespace {
@@ -21,25 +23,65 @@ std::vector<std::string> names_of(const Path& path) {
   return names;
 }
 
-/// Extends `walked` by every key that leaves its end, depth first.
-void walk(const std::vector<ForeignKey>& keys, std::uint32_t at, std::uint32_t to, Path& walked,
-          std::vector<Path>& found) {
-  constexpr std::size_t deepest = 12;
-  if (walked.size() == deepest)
-    return;
-  for (const ForeignKey& key : keys) {
-    if (key.child.oid != at)
-      continue;
-    const auto visited = [&](const ForeignKey& step) { return step.child.oid == key.parent.oid; };
-    if (key.parent.oid == at || std::any_of(walked.begin(), walked.end(), visited))
-      continue;
-    walked.push_back(key);
-    if (key.parent.oid == to)
-      found.push_back(walked);
-    else
-      walk(keys, key.parent.oid, to, walked, found);
-    walked.pop_back();
+/// The tables from which keys lead to `to`, `to` included: ways through any other lead nowhere.
+std::set<std::uint32_t> leading_to(const std::vector<ForeignKey>& keys, std::uint32_t to) {
+  std::set<std::uint32_t> found{to};
+  for (bool has_grown = true; has_grown;) {
+    has_grown = false;
+    for (const ForeignKey& key : keys)
+      if (found.count(key.parent.oid) != 0 && found.insert(key.child.oid).second)
+        has_grown = true;
   }
+  return found;
+}
+
+/// A search for ways, depth first.
+struct Search {
+  const std::vector<ForeignKey>& keys;
+  std::uint32_t to;
+  std::size_t most;
+  const std::vector<std::string>& chosen; ///< names of the keys to take, in order; empty: any
+  std::set<std::uint32_t> leading;
+  Path walked;
+  std::vector<Path> found;
+
+  /// Extends `walked` by every key that leaves its end.
+  void walk(std::uint32_t at) {
+    constexpr std::size_t deepest = 12;
+    if (walked.size() == (chosen.empty() ? deepest : chosen.size()))
+      return;
+    for (const ForeignKey& key : keys) {
+      if (found.size() >= most)
+        return;
+      if (key.child.oid != at || leading.count(key.parent.oid) == 0 || !is_wanted(key) ||
+          is_visited(key.parent.oid, at))
+        continue;
+      walked.push_back(key);
+      if (key.parent.oid == to)
+        found.push_back(walked);
+      else
+        walk(key.parent.oid);
+      walked.pop_back();
+    }
+  }
+
+  [[nodiscard]] bool is_wanted(const ForeignKey& key) const {
+    return chosen.empty() || key.name == chosen[walked.size()];
+  }
+
+  [[nodiscard]] bool is_visited(std::uint32_t table, std::uint32_t at) const {
+    const auto is_it = [&](const ForeignKey& step) { return step.child.oid == table; };
+    return table == at || std::any_of(walked.begin(), walked.end(), is_it);
+  }
+};
+
+std::vector<Path> search(const std::vector<ForeignKey>& keys, std::uint32_t from, std::uint32_t to, std::size_t most,
+                         const std::vector<std::string>& chosen) {
+  Search search{keys, to, most, chosen, leading_to(keys, to), {}, {}};
+  search.walk(from);
+  std::vector<Path>& found = search.found;
+  std::stable_sort(found.begin(), found.end(), [](const Path& a, const Path& b) { return a.size() < b.size(); });
+  return std::move(found);
 }
 
 } // namespace
@@ -55,25 +97,20 @@ std::string ForeignKey::condition(std::string_view child_alias, std::string_view
 std::string ForeignKey::label() const { return child.label() + "." + quote_identifier(name) + " -> " + parent.label(); }
 
 std::vector<Path> paths(const std::vector<ForeignKey>& keys, std::uint32_t from, std::uint32_t to, std::size_t most) {
-  std::vector<Path> found;
-  Path walked;
-  walk(keys, from, to, walked, found);
-  std::stable_sort(found.begin(), found.end(), [](const Path& a, const Path& b) { return a.size() < b.size(); });
-  if (found.size() > most)
-    found.resize(most);
-  return found;
+  return search(keys, from, to, most, {});
 }
 
 Path the_path(const std::vector<ForeignKey>& keys, const Relation& from, const Relation& to,
               const std::vector<std::string>& chosen) {
-  std::vector<Path> found = paths(keys, from.oid, to.oid, chosen.empty() ? 16 : 1000);
+  std::vector<Path> found = search(keys, from.oid, to.oid, 16, chosen);
   if (!chosen.empty()) {
     for (Path& path : found)
       if (names_of(path) == chosen)
         return path;
+    const std::vector<Path> any = search(keys, from.oid, to.oid, 1, {});
     throw Failure(sqlstate::undefined_object,
                   "path {" + join(chosen, ", ") + "} does not lead from " + from.label() + " to " + to.label(),
-                  found.empty() ? "No foreign keys lead there." : "One that does: " + describe(found.front()) + ".",
+                  any.empty() ? "No foreign keys lead there." : "One that does: " + describe(any.front()) + ".",
                   "A path names the foreign key constraints in order, from target to subject.");
   }
   if (found.empty())

@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 
 #include <initializer_list>
+#include <stdexcept>
 #include <utility>
 
 namespace pg_retention::core {
@@ -17,10 +18,28 @@ const std::optional<std::string>& field(const Fields& fields, std::string_view n
 
 std::string text(const Fields& fields, std::string_view name) { return field(fields, name).value_or(""); }
 
-std::int64_t number(const Fields& fields, std::string_view name) {
+/// A number in a field; throws Failure 22P02 where it is none. 0 for absence.
+template <class Number>
+Number number(const Fields& fields, std::string_view name, Number (*read)(const std::string&, std::size_t*)) {
   const auto& value = field(fields, name);
-  return value ? std::stoll(*value) : 0;
+  if (!value)
+    return 0;
+  std::size_t end = 0;
+  Number out = 0;
+  try {
+    out = read(*value, &end);
+  } catch (const std::logic_error&) {
+    end = 0;
+  }
+  if (end == 0 || end != value->size())
+    throw Failure("22P02", "invalid number for " + std::string(name) + ": " + quote_literal(*value));
+  return out;
 }
+
+std::int64_t whole(const std::string& text, std::size_t* end) { return std::stoll(text, end); }
+double real(const std::string& text, std::size_t* end) { return std::stod(text, end); }
+
+std::int64_t number(const Fields& fields, std::string_view name) { return number<std::int64_t>(fields, name, whole); }
 
 bool truth(const Fields& fields, std::string_view name) {
   const std::string value = text(fields, name);
@@ -65,6 +84,10 @@ void require_sense(const Policy& policy) {
     refuse("archive_to is for action 'archive' only", "Leave it out, or say action => 'archive'.");
   if (!policy.expiry_expression.empty() && !policy.time_columns.empty())
     refuse("expiry_expression takes the place of time_column", "Give one of the two.");
+  if (policy.time_columns.empty() && !policy.never.empty())
+    refuse("never needs a time_column", "It names values of that column.");
+  if (!policy.expiry_expression.empty() && policy.when_null != WhenNull::keep)
+    refuse("when_null is for time columns", "An expiry_expression that gives NULL never expires.");
   if (policy.time_columns.empty() && policy.unit != TimeUnit::none)
     refuse("time_unit needs a time_column", "It says how that column's integers are read.");
   if (policy.keep_latest && *policy.keep_latest <= 0)
@@ -173,8 +196,8 @@ Policy read_policy(const Fields& fields) {
   policy.keep_per = items(fields, "keep_per");
   if (field(fields, "max_rows"))
     policy.max_rows = number(fields, "max_rows");
-  if (const auto& fraction = field(fields, "max_fraction"))
-    policy.max_fraction = std::stod(*fraction);
+  if (field(fields, "max_fraction"))
+    policy.max_fraction = number<double>(fields, "max_fraction", real);
   policy.archive_to = static_cast<std::uint32_t>(number(fields, "archive_to"));
   policy.archive_name = text(fields, "archive_name");
   if (policy.subject == policy.target)

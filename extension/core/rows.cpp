@@ -77,7 +77,7 @@ void Family::keep(std::uint32_t row, Fate why) {
     fates_[row] = why;
 }
 
-void Family::settle(std::uint32_t victims) {
+void Family::spread_reasons() {
   // Reasons travel from child to parent: links sorted by child, so that a row's parents stand together.
   std::sort(links_.begin(), links_.end(), [](const Link& a, const Link& b) { return a.child < b.child; });
   std::vector<std::uint32_t> open;
@@ -95,8 +95,11 @@ void Family::settle(std::uint32_t victims) {
         open.push_back(link->parent);
       }
   }
-  // What a remaining victim reaches goes with it.
+}
+
+void Family::reach_from(std::uint32_t victims) {
   std::sort(links_.begin(), links_.end(), [](const Link& a, const Link& b) { return a.parent < b.parent; });
+  std::vector<std::uint32_t> open;
   going_.assign(size(), false);
   for (std::uint32_t row = 0; row < victims; ++row)
     if (fates_[row] == Fate::goes) {
@@ -112,6 +115,19 @@ void Family::settle(std::uint32_t victims) {
       if (!going_[link->child]) {
         going_[link->child] = true;
         open.push_back(link->child);
+      }
+  }
+}
+
+void Family::settle(std::uint32_t victims) {
+  for (bool is_settled = false; !is_settled;) {
+    spread_reasons();
+    reach_from(victims);
+    is_settled = true;
+    for (const Link& need : needs_)
+      if (going_[need.parent] && !going_[need.child]) {
+        keep(need.parent, Fate::blocked);
+        is_settled = false;
       }
   }
 }

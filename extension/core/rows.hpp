@@ -105,10 +105,12 @@ public:
 
   /// `child` cannot outlive `parent`, and `parent` cannot go without `child`.
   void link(std::uint32_t parent, std::uint32_t child) { links_.push_back({parent, child}); }
+  /// `parent` cannot go unless `child` goes, which it does not do on that account.
+  void need(std::uint32_t parent, std::uint32_t child) { needs_.push_back({parent, child}); }
   /// Marks a row that cannot go; the first reason stays.
   void keep(std::uint32_t row, Fate why);
-  /// Spreads every reason from children to parents; then drops what no remaining victim reaches.
-  /// The first `victims` rows added are the victims.
+  /// Spreads every reason from children to parents; drops what no remaining victim reaches; blocks who needs a row that
+  /// stays; and so on until nothing changes. The first `victims` rows added are the victims.
   void settle(std::uint32_t victims);
 
   [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(keys_.size()); }
@@ -124,7 +126,10 @@ private:
   std::vector<RowKey> keys_;
   std::vector<Fate> fates_;
   std::vector<bool> going_;
-  std::vector<Link> links_;
+  std::vector<Link> links_, needs_;
+
+  void spread_reasons();
+  void reach_from(std::uint32_t victims);
   KeyNumbers known_;
 };
 

@@ -97,7 +97,13 @@ std::string deciding_instant(const Rule& rule) {
     return "NULL::pg_catalog.timestamptz";
   if (instants.size() == 1)
     return instants.front();
-  return (rule.match == TimeMatch::all ? "GREATEST(" : "LEAST(") + join(instants, ", ") + ")";
+  if (rule.match == TimeMatch::any)
+    return "LEAST(" + join(instants, ", ") + ")";
+  // One unknown time makes the latest unknown, which GREATEST would overlook.
+  std::vector<std::string> unknown;
+  for (const std::string& each : instants)
+    unknown.push_back("(" + each + ") IS NULL");
+  return "CASE WHEN NOT (" + join(unknown, " OR ") + ") THEN GREATEST(" + join(instants, ", ") + ") END";
 }
 
 std::string times_expired(const Rule& rule) {
@@ -110,6 +116,11 @@ std::string times_expired(const Rule& rule) {
 std::string scope(const Rule& rule) {
   const std::string own = rule.path.empty() ? " CROSS JOIN LATERAL (SELECT target.*) AS subject" : "";
   return joined_path(rule, rule.path.size()) + own;
+}
+
+std::string scope_of_target(const Rule& rule) {
+  // The second item has no columns to speak of; with it, names are written out with their table.
+  return rule.target.sql() + " AS target CROSS JOIN (SELECT) AS pg_retention_nothing";
 }
 
 std::string expression_probe(const Rule& rule) {
@@ -185,7 +196,7 @@ namespace {
 std::string statement_of(const RowChange& change, const std::string& rows) {
   const bool is_update = !change.set_clause.empty();
   // An update may move a row to another partition, which only the root knows how to do.
-  const bool through_root = is_update && change.root.oid != change.leaf.oid;
+  const bool through_root = (is_update || change.through_root) && change.root.oid != change.leaf.oid;
   const std::string table =
       through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
   std::string sql = (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";

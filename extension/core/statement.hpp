@@ -44,6 +44,9 @@ struct Rule {
 /// The FROM list that a policy's own SQL may refer to: target, the path, subject.
 [[nodiscard]] std::string scope(const Rule& rule);
 
+/// The same for a target that is its own subject, without the name subject.
+[[nodiscard]] std::string scope_of_target(const Rule& rule);
+
 /// SELECT of the expiry expression alone, over target and subject: to learn its type.
 [[nodiscard]] std::string expression_probe(const Rule& rule);
 
@@ -87,9 +90,10 @@ struct Bond {
 
 /// Rows of one leaf table, and what shall happen to them.
 struct RowChange {
-  Relation leaf, root;    ///< the table the rows lie in, and the one the policy names
-  std::string set_clause; ///< of an update; empty: they are deleted
-  Relation archive;       ///< where deleted rows are put; oid 0: nowhere
+  Relation leaf, root;       ///< the table the rows lie in, and the one the policy names
+  std::string set_clause;    ///< of an update; empty: they are deleted
+  bool through_root = false; ///< the statement names the root, because its own triggers or rules must see it
+  Relation archive;          ///< where deleted rows are put; oid 0: nowhere
   std::vector<std::string> archived_columns;
   std::int64_t run_id = 0; ///< written to the archive
 };

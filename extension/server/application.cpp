@@ -145,7 +145,7 @@ Outcome run(const std::string& name, const Request& request, const JsonObject& e
   RunOptions options;
   std::string preset = presets::is_preset(name) ? name : "";
   const auto caught = boundary::attempt([&] {
-    policy = presets::stored_or_built(name);
+    policy = presets::stored_or_built(name, true);
     options = options_for(policy, request);
   });
   if (caught) {
@@ -177,8 +177,10 @@ Told tell(const std::string& name, const Request& request = {}, const JsonObject
 
 /// Why the carts' preset cannot be built here; empty where it can, or where it is stored.
 std::string why_no_carts() {
-  const auto caught = boundary::attempt([] { (void)presets::stored_or_built("inactive_carts"); });
-  return caught && caught->sqlstate == core::sqlstate::undefined_table ? caught->message : "";
+  const auto caught = boundary::attempt([] { (void)presets::stored_or_built("inactive_carts", true); });
+  const bool is_elsewhere = caught && (caught->sqlstate == core::sqlstate::undefined_table ||
+                                       caught->sqlstate == core::sqlstate::insufficient_privilege);
+  return is_elsewhere ? caught->message : "";
 }
 
 } // namespace

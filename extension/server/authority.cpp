@@ -23,7 +23,7 @@ Authority become(Oid role, int extra_flags) {
   SetUserIdAndSecContext(role, before.security_context | SECURITY_LOCAL_USERID_CHANGE | extra_flags);
   before.setting_level = NewGUCNestLevel();
   set("search_path", "pg_catalog, pg_temp");
-  set("DateStyle", "ISO");
+  set("DateStyle", "ISO, MDY");
   set("IntervalStyle", "postgres");
   return before;
 }

@@ -137,18 +137,20 @@ private:
       stop("max_rows", plain_message(outcome_));
     else if (limits_.max_runtime && now() - outcome_.started >= *limits_.max_runtime)
       stop("max_runtime", plain_message(outcome_));
-    else if (policy_.id != 0)
+    else
       look_at_policy();
     return !has_stopped_;
   }
 
   void look_at_policy() {
     const auto present = store::load(policy_.name);
+    if (!present && policy_.id == 0)
+      return;
     if (!present)
       stop("paused", "policy " + core::quote(policy_.name) + " was removed during the run");
     else if (present->paused)
       stop("paused", "policy " + core::quote(policy_.name) + " was paused during the run");
-    else if (present->version != policy_.version)
+    else if (present->id != policy_.id || present->version != policy_.version)
       stop("paused", "policy " + core::quote(policy_.name) + " was changed during the run");
   }
 
@@ -159,12 +161,11 @@ private:
       const Outcome earlier = outcome_;
       std::vector<RowKey> stayed;
       const auto caught = as_owner([&](const Resolved& resolved) {
-        const std::vector<std::string> deferred = check_at_once(resolved);
+        const Deferrable deferred = check_at_once(resolved);
         stayed = Execution(resolved, {}, outcome_).batch(rows, leaves_, is_last_try);
         defer_again(deferred);
       });
       if (!caught) {
-        outcome_.subjects += earlier.subjects;
         commit_batch(earlier);
         pace_.measured(rows.size(), now() - began);
         return stayed;
@@ -211,7 +212,7 @@ private:
 
 Outcome run_in_batches(const std::string& name, const BatchLimits& limits) {
   require_writable();
-  const core::Policy policy = presets::stored_or_built(name);
+  const core::Policy policy = presets::stored_or_built(name, true);
   Outcome outcome = new_outcome(policy);
   if (!may_run(policy, outcome, LockSpan::session)) {
     record(outcome);
@@ -219,6 +220,7 @@ Outcome run_in_batches(const std::string& name, const BatchLimits& limits) {
   }
   std::exception_ptr passing;
   try {
+    const UnderWay marked(name);
     outcome.run_id = next_run_id();
     BatchRun(policy, limits, outcome).run();
   } catch (const std::exception&) {
@@ -230,10 +232,26 @@ Outcome run_in_batches(const std::string& name, const BatchLimits& limits) {
   return outcome;
 }
 
+namespace {
+
+/// A policy that is gone by the time its turn comes is told, not raised: the others still run.
+Outcome run_or_tell(const std::string& name) {
+  try {
+    return run_in_batches(name, {});
+  } catch (const core::Failure& failure) {
+    Outcome outcome;
+    outcome.policy = name;
+    note_failure(outcome, {failure.sqlstate(), failure.message(), failure.detail(), failure.hint()});
+    return outcome;
+  }
+}
+
+} // namespace
+
 std::string run_all_in_batches(const std::vector<std::string>& names) {
   std::vector<std::string> results;
   for (const std::string& name : names) {
-    const Outcome outcome = run_in_batches(name, {});
+    const Outcome outcome = run_or_tell(name);
     core::JsonObject out;
     out.set("policy", name).set("success", outcome.success).set("message", outcome.message);
     out.set("run_id", outcome.run_id).set("affected", static_cast<std::int64_t>(outcome.affected));

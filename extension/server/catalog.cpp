@@ -113,6 +113,10 @@ void require_supported(const core::Relation& relation) {
   const bool is_foreign_temp = server([&] { return isOtherTempNamespace(get_rel_namespace(relation.oid)); });
   if (is_foreign_temp)
     refuse(relation, "a temporary table of another session", "Only that session can reach it.");
+  for (const core::Relation& leaf : leaves(relation))
+    if (leaf.kind == 'f')
+      refuse(relation, "a table with the foreign table " + leaf.label() + " as a part",
+             "Detach it, or make the policy on the parts that live here.");
   if (listed("pg_catalog", "pg_dist_partition", "SELECT 1 FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1",
              relation))
     refuse(relation, "a distributed table of Citus", "Make the policy on the shards' own nodes.");
@@ -126,17 +130,21 @@ std::optional<ColumnType> column(const core::Relation& relation, std::string_vie
   struct Found {
     Oid type, base;
     bool is_generated;
+    const char* name;
   };
   const Found found = server([&]() -> Found {
     const AttrNumber number = get_attnum(relation.oid, wanted.c_str());
     if (number <= 0)
-      return {InvalidOid, InvalidOid, false};
-    const Oid type = get_atttype(relation.oid, number);
-    return {type, getBaseType(type), get_attgenerated(relation.oid, number) != '\0'};
+      return {InvalidOid, InvalidOid, false, nullptr};
+    Oid type = InvalidOid, collation = InvalidOid;
+    int32 modifier = -1;
+    get_atttypetypmodcoll(relation.oid, number, &type, &modifier, &collation);
+    return {type, getBaseType(type), get_attgenerated(relation.oid, number) != '\0',
+            format_type_with_typemod(type, modifier)};
   });
   if (!OidIsValid(found.type))
     return std::nullopt;
-  return ColumnType{found.type, found.base, type_name(found.base), found.is_generated};
+  return ColumnType{found.type, found.base, type_name(found.base), found.is_generated, text(found.name)};
 }
 
 ColumnType require_column(const core::Relation& relation, std::string_view name) {
@@ -154,11 +162,24 @@ bool is_nullable(const core::Relation& relation, const std::string& column) {
       .has_value();
 }
 
-std::vector<DataColumn> data_columns(Oid relation) {
-  std::vector<DataColumn> columns;
+std::vector<core::Relation> leaves(const core::Relation& relation) {
+  List* const found = server([&] { return find_all_inheritors(relation.oid, AccessShareLock, nullptr); });
+  std::vector<core::Relation> tables;
+  for (int i = 0; i < list_length(found); ++i) {
+    const core::Relation table = catalog::relation(list_nth_oid(found, i), relation.label());
+    // Another session's temporary heir is out of reach, for us as for any statement.
+    const bool is_theirs = server([&] { return isOtherTempNamespace(get_rel_namespace(table.oid)); });
+    if (table.kind != RELKIND_PARTITIONED_TABLE && !is_theirs)
+      tables.push_back(table);
+  }
+  return tables;
+}
+
+std::vector<Column> columns(Oid relation) {
+  std::vector<Column> columns;
   for (const Row& row :
        boundary::query("SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
-                       "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+                       "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
                        {Arg::oid(relation)}))
     columns.push_back({*row[0], *row[1]});
   return columns;
@@ -210,9 +231,11 @@ std::vector<std::string> key_columns(Oid relation) {
   return found ? core::array_items(*found) : std::vector<std::string>{};
 }
 
-bool is_partition_of(Oid leaf, Oid root) {
-  return boundary::single("SELECT 1 FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid = $2",
-                          {Arg::oid(leaf), Arg::oid(root)}, boundary::View::as_pushed)
+bool inherits_from(Oid leaf, Oid root) {
+  return boundary::single(
+             "WITH RECURSIVE heirs (oid) AS (SELECT $2 UNION SELECT i.inhrelid FROM heirs h JOIN "
+             "pg_catalog.pg_inherits i ON i.inhparent = h.oid) SELECT 1 FROM heirs WHERE oid = $1 AND oid <> $2",
+             {Arg::oid(leaf), Arg::oid(root)}, boundary::View::as_pushed)
       .has_value();
 }
 
@@ -239,6 +262,14 @@ core::Relation root_of(const core::Relation& relation) {
   const auto root =
       boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
   return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;
+}
+
+bool watches_statements(const core::Relation& relation) {
+  return boundary::single(
+             "SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = $1 AND (c.relhasrules OR EXISTS (SELECT 1 FROM "
+             "pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 1 = 0 AND t.tgenabled <> 'D'))",
+             {Arg::oid(relation.oid)})
+      .has_value();
 }
 
 Oid owner(Oid relation) {

@@ -27,8 +27,9 @@ void require_supported(const core::Relation& relation);
 /// The type of a column, domains resolved; nullopt where there is no such column.
 struct ColumnType {
   Oid type, base;
-  std::string base_name;
+  std::string base_name; ///< short name of the base type
   bool is_generated;
+  std::string declared; ///< the type as declared, with its modifier
 };
 [[nodiscard]] std::optional<ColumnType> column(const core::Relation& relation, std::string_view name);
 
@@ -38,11 +39,14 @@ struct ColumnType {
 /// Whether a column may be NULL.
 [[nodiscard]] bool is_nullable(const core::Relation& relation, const std::string& column);
 
-/// Columns that hold data of their own, in order, with their types: generated ones are left out.
-struct DataColumn {
+/// The columns of a table, in order, with their types.
+struct Column {
   std::string name, type;
 };
-[[nodiscard]] std::vector<DataColumn> data_columns(Oid relation);
+[[nodiscard]] std::vector<Column> columns(Oid relation);
+
+/// The tables that hold a table's rows: itself, its partitions, its inheritance children, at any depth.
+[[nodiscard]] std::vector<core::Relation> leaves(const core::Relation& relation);
 
 /// A time column as its table has it.
 [[nodiscard]] core::TimeColumn time_column(const core::Relation& relation, const std::string& column,
@@ -54,8 +58,8 @@ struct DataColumn {
 /// The names of the primary key's columns, or of the first unique key's without NULLs; empty where there is none.
 [[nodiscard]] std::vector<std::string> key_columns(Oid relation);
 
-/// Whether `leaf` is a partition of `root`, at any depth.
-[[nodiscard]] bool is_partition_of(Oid leaf, Oid root);
+/// Whether `leaf` is a partition, or an inheritance child, of `root`, at any depth.
+[[nodiscard]] bool inherits_from(Oid leaf, Oid root);
 
 /// The table itself, the partitioned tables it is part of, and all that inherits from it: a key that refers to one of
 /// them may refer to rows of the table.
@@ -66,6 +70,9 @@ struct DataColumn {
 
 /// The partitioned table at the top, for a partition; the table itself for any other.
 [[nodiscard]] core::Relation root_of(const core::Relation& relation);
+
+/// Whether a table has statement triggers or rules of its own, which a statement on one of its parts would pass by.
+[[nodiscard]] bool watches_statements(const core::Relation& relation);
 
 [[nodiscard]] Oid owner(Oid relation);
 

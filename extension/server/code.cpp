@@ -5,6 +5,7 @@
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/define.hpp"
+#include "extension/server/presets.hpp"
 #include "extension/server/store.hpp"
 
 #include <algorithm>
@@ -25,7 +26,7 @@ using core::quote;
 /// A definition as one JSON object, by the columns of the store.
 constexpr const char* exported = R"(
   pg_catalog.jsonb_strip_nulls(
-    pg_catalog.to_jsonb(p) - '{id,version,owner,target_name,subject_name,archive_name,system_identifier,database}'::pg_catalog.text[]
+    pg_catalog.to_jsonb(p) - '{id,version,owner,owner_name,target_name,subject_name,archive_name,system_identifier,database}'::pg_catalog.text[]
     || pg_catalog.jsonb_build_object(
       'activities', (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(a) - '{policy,position,relation_name}'::pg_catalog.text[] ORDER BY a.position)
                        FROM retention.policy_activity a WHERE a.policy = p.name),
@@ -50,14 +51,30 @@ std::string table(const std::string& name) {
   return *oid;
 }
 
-/// The members of a JSON object; an array of texts in the form of an SQL array.
+/// The members of a JSON object: key, value as text (an array in the form of an SQL array), its JSON type, its JSON.
 Rows members(const std::string& object) {
   return boundary::query(
-      "SELECT key, CASE pg_catalog.jsonb_typeof(value) WHEN 'array' THEN CASE WHEN pg_catalog.jsonb_typeof(value -> 0) "
-      "= 'object' THEN value::pg_catalog.text ELSE (SELECT pg_catalog.array_agg(e)::pg_catalog.text FROM "
-      "pg_catalog.jsonb_array_elements_text(value) AS e) END ELSE value #>> '{}' END FROM "
-      "pg_catalog.jsonb_each($1::pg_catalog.jsonb)",
+      "SELECT key, CASE pg_catalog.jsonb_typeof(value) WHEN 'array' THEN (SELECT pg_catalog.array_agg(e #>> '{}')"
+      "::pg_catalog.text FROM pg_catalog.jsonb_array_elements(value) AS e) ELSE value #>> '{}' END, "
+      "pg_catalog.jsonb_typeof(value), value::pg_catalog.text FROM pg_catalog.jsonb_each($1::pg_catalog.jsonb)",
       {Arg::of(object)});
+}
+
+/// Throws Failure 22023 unless the JSON type of a key's value is one that it can have. Null stands for absence.
+void require_kind(const std::string& key, const std::string& kind) {
+  const bool is_list = key == "activities" || key == "dependent_tables" || key == "path" || key == "time_columns" ||
+                       key == "never" || key == "keep_per";
+  const bool fits = kind == "null" || (is_list ? kind == "array" : kind != "array" && kind != "object");
+  if (!fits || (key == "name" && kind != "string" && kind != "null"))
+    throw Failure(core::sqlstate::invalid_parameter_value,
+                  "key " + quote(key) + " of a policy's definition cannot be a JSON " + kind, "",
+                  "See what retention.export_policies() gives.");
+}
+
+void require_object(const std::string& key, const std::string& json) {
+  if (json.empty() || json.front() != '{')
+    throw Failure(core::sqlstate::invalid_parameter_value,
+                  "key " + quote(key) + " of a policy's definition is an array of objects, not of " + json);
 }
 
 std::vector<std::string> elements(const std::string& array) {
@@ -77,6 +94,7 @@ core::Activity activity_of(const std::string& object) {
   core::Activity activity;
   for (const Row& row : members(object)) {
     const std::string& key = *row[0];
+    require_kind(key, *row[2]);
     const std::string value = row[1].value_or("");
     if (key == "relation")
       activity.relation = static_cast<Oid>(std::stoul(table(activity.relation_name = value)));
@@ -100,6 +118,7 @@ core::Dependent dependent_of(const std::string& object) {
   core::Dependent dependent;
   for (const Row& row : members(object)) {
     const std::string& key = *row[0];
+    require_kind(key, *row[2]);
     const std::string value = row[1].value_or("");
     if (key == "relation")
       dependent.relation = static_cast<Oid>(std::stoul(table(dependent.relation_name = value)));
@@ -121,8 +140,10 @@ define::Definition definition_of(const std::string& object) {
   define::Definition definition;
   for (const Row& row : members(object)) {
     const std::string& key = *row[0];
+    require_kind(key, *row[2]);
     if (key == "activities" || key == "dependent_tables") {
-      for (const std::string& element : elements(row[1] && row[1]->front() == '[' ? *row[1] : "[]")) {
+      for (const std::string& element : elements(*row[2] == "null" ? "[]" : *row[3])) {
+        require_object(key, element);
         if (key == "activities")
           definition.activities.push_back(activity_of(element));
         else
@@ -137,6 +158,9 @@ define::Definition definition_of(const std::string& object) {
   }
   if (!definition.fields["name"])
     throw Failure(core::sqlstate::null_value_not_allowed, "a policy's definition needs a name");
+  const auto preset = definition.fields.find("preset");
+  if (preset != definition.fields.end() && preset->second && !presets::is_preset(*preset->second))
+    throw Failure(core::sqlstate::undefined_object, "preset " + quote(*preset->second) + " does not exist");
   return definition;
 }
 

@@ -8,11 +8,16 @@
 /// at the caller's commit, would fire with the caller's.
 namespace pg_retention::server {
 
-/// Sets the constraints and constraint triggers of the tables that a run touches, where they are deferred, to
-/// IMMEDIATE, and returns their names as SQL.
-[[nodiscard]] std::vector<std::string> check_at_once(const Resolved& resolved);
+/// Names of constraints, as SQL.
+struct Deferrable {
+  std::vector<std::string> all, deferred_at_first;
+};
 
-/// Sets them back to DEFERRED for the rest of the caller's transaction.
-void defer_again(const std::vector<std::string>& constraints);
+/// Sets the deferrable constraints and constraint triggers of the tables that a run touches to IMMEDIATE. Throws
+/// Failure 55000 where a name would mean a constraint that is not deferrable too.
+[[nodiscard]] Deferrable check_at_once(const Resolved& resolved);
+
+/// Sets those that begin deferred back to DEFERRED for the rest of the caller's transaction.
+void defer_again(const Deferrable& constraints);
 
 } // namespace pg_retention::server

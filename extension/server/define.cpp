@@ -90,7 +90,9 @@ void require_same_table(const std::string& policy, Oid oid, const std::string& l
 
 void add(Definition definition, bool if_not_exists) {
   core::Fields& fields = definition.fields;
-  const std::string name = fields["name"].value_or("");
+  if (!fields["name"])
+    throw Failure(core::sqlstate::null_value_not_allowed, "name must not be null");
+  const std::string name = *fields["name"];
   if (if_not_exists && store::load(name)) {
     boundary::notice("policy " + quote(name) + " already exists, skipping");
     return;
@@ -167,6 +169,13 @@ void alter_policy(const std::string& name, const core::Fields& changes, const st
   if (changes.count("time_column") != 0)
     definition.fields["time_columns"] = std::nullopt;
   for (const std::string& field : reset) {
+    if (field == "activities" || field == "dependent_tables") {
+      if (field == "activities")
+        definition.activities.clear();
+      else
+        definition.dependents.clear();
+      continue;
+    }
     const std::string stored_as = field == "time_column" ? "time_columns" : field;
     const auto found = defaults().find(stored_as);
     if (found == defaults().end())

@@ -52,7 +52,9 @@ void check_statements(const Resolved& resolved) {
   core::RowChange change;
   change.leaf = change.root = rule.target;
   change.set_clause = rule.set_clause;
-  boundary::prepare(core::change_statement({change}), {TIDARRAYOID});
+  // Alone, a change needs no RETURNING, which a rule of the table may not have.
+  const bool is_alone = resolved.edges.empty() && resolved.archive.oid == InvalidOid;
+  boundary::prepare(is_alone ? core::plain_statement(change) : core::change_statement({change}), {TIDARRAYOID});
   for (const Edge& edge : resolved.edges) {
     boundary::prepare(core::children_select(edge.bond), {TIDARRAYOID});
     if (rule.set_clause.empty() || edge.action != EdgeAction::remove)
@@ -62,12 +64,63 @@ void check_statements(const Resolved& resolved) {
   }
 }
 
-/// Makes an archive where there is none: like its table, and two columns more.
-void make_archive(const core::Relation& archive, const core::Relation& table) {
+/// Makes a table's archive where there is none: like the table, with what its heirs add, and two columns more.
+void make_archive(const core::Relation& table, Oid owner) {
+  const core::Relation archive = archive_of(table);
+  require_own_archive(archive, owner);
   if (archive.oid != InvalidOid)
     return;
   boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
                     ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
+  for (const core::Relation& leaf : catalog::leaves(table))
+    for (const catalog::Column& column : catalog::columns(leaf.oid))
+      boundary::execute("ALTER TABLE " + archive.sql() + " ADD COLUMN IF NOT EXISTS " + core::quote(column.name) + " " +
+                        column.type);
+}
+
+/// Every archive must be able to take what it will be given.
+void check_archives(const Resolved& resolved) {
+  catalog::require_supported(resolved.archive);
+  if (boundary::server([&] { return get_rel_persistence(resolved.archive.oid) == RELPERSISTENCE_TEMP; }))
+    throw Failure(core::sqlstate::feature_not_supported, resolved.archive.label() + " is a temporary table", "",
+                  "What is archived there would be gone with the session.");
+  if (resolved.archive.oid == resolved.rule.target.oid)
+    throw Failure(core::sqlstate::invalid_parameter_value, "a table cannot be its own archive", "",
+                  "Leave archive_to out to have one made.");
+  const auto check = [&](const core::Relation& table) {
+    for (const core::Relation& leaf : catalog::leaves(table))
+      boundary::prepare(core::change_statement({archiving(resolved, leaf)}), {TIDARRAYOID});
+  };
+  check(resolved.rule.target);
+  for (const Edge& edge : resolved.edges)
+    if (edge.action == EdgeAction::remove)
+      check(edge.bond.child);
+}
+
+/// An expression over the target, and over subject where that is another table or is said. Where the target is its own
+/// subject, bare column names would be ambiguous beside the alias, so it is tried without first.
+std::string written_out(const std::string& text, const core::Rule& rule) {
+  if (!rule.path.empty())
+    return boundary::qualified_expression(text, core::scope(rule));
+  std::string out;
+  const auto without =
+      boundary::attempt([&] { out = boundary::qualified_expression(text, core::scope_of_target(rule)); });
+  if (!without)
+    return out;
+  const auto with = boundary::attempt([&] { out = boundary::qualified_expression(text, core::scope(rule)); });
+  if (!with)
+    return out;
+  const boundary::Caught& said = with->sqlstate == "42702" ? *without : *with;
+  throw Failure(said.sqlstate.c_str(), said.message, said.detail, said.hint);
+}
+
+/// The values that mean never, read as the caller writes them.
+std::vector<std::string> values_written_out(const core::Policy& policy, const core::Rule& rule) {
+  const catalog::ColumnType column = catalog::require_column(rule.subject(), policy.time_columns.front());
+  std::vector<std::string> values;
+  for (const std::string& value : policy.never)
+    values.push_back(boundary::written_value(value, column.base));
+  return values;
 }
 
 } // namespace
@@ -92,8 +145,10 @@ void write_out(Definition& definition) {
   const core::Rule rule = resolve(bare).rule;
   const auto set = [&](const char* field, const std::string& text) {
     if (!text.empty())
-      definition.fields[field] = boundary::qualified_expression(text, core::scope(rule));
+      definition.fields[field] = written_out(text, rule);
   };
+  if (!policy.never.empty())
+    definition.fields["never"] = core::array_text(values_written_out(policy, rule));
   set("condition", policy.condition);
   set("expiry_expression", policy.expiry_expression);
   if (!policy.set_clause.empty())
@@ -134,14 +189,15 @@ void make_archives(Definition& definition) {
   Resolved resolved = resolve(policy);
   if (resolved.archive.oid == InvalidOid) {
     const core::Relation& target = resolved.rule.target;
-    make_archive(archive_of(target, target), target);
-    resolved.archive = archive_of(target, target);
+    make_archive(target, resolved.owner);
+    resolved.archive = archive_of(target);
     definition.fields["archive_to"] = std::to_string(resolved.archive.oid);
     definition.fields["archive_name"] = resolved.archive.label();
   }
   for (const Edge& edge : resolved.edges)
     if (edge.action == EdgeAction::remove)
-      make_archive(archive_of(resolved.archive, edge.bond.child), edge.bond.child);
+      make_archive(edge.bond.child, resolved.owner);
+  check_archives(resolved);
   give_back(before);
 }
 

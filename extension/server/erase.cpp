@@ -5,6 +5,7 @@
 #include "extension/server/settings.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace pg_retention::server {
 namespace {
@@ -33,12 +34,28 @@ const char* what_watches(Oid oid) {
   return why;
 }
 
+/// Removes one row without waiting. A row that our own transaction has locked looks held: if it can be locked, nobody
+/// else holds it, and what there is to wait for is ourselves.
+TM_Result delete_row(Relation table, ItemPointer tid, CommandId command, Snapshot snapshot, TupleTableSlot* slot) {
+  TM_FailureData failure;
+  const TM_Result result = table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, false, &failure, false);
+  if (result != TM_BeingModified)
+    return result;
+  const TM_Result locked =
+      table_tuple_lock(table, tid, snapshot, slot, command, LockTupleExclusive, LockWaitSkip, 0, &failure);
+  ExecClearTuple(slot);
+  if (locked != TM_Ok)
+    return locked == TM_WouldBlock ? TM_BeingModified : locked;
+  return table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, true, &failure, false);
+}
+
 /// Removes the victims [first, last) of one leaf. Runs inside server().
 std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
-  Relation const table = table_open(leaf, RowExclusiveLock);
+  Relation const table = boundary::open_leaf(leaf, RowExclusiveLock);
   CheckCmdReplicaIdentity(table, CMD_DELETE);
   Snapshot const snapshot = GetActiveSnapshot();
   const CommandId command = GetCurrentCommandId(true);
+  TupleTableSlot* const slot = table_slot_create(table, nullptr);
   std::uint64_t erased = 0;
   for (Victim* victim = first; victim != last; ++victim) {
     if (victim->fate != Fate::goes)
@@ -46,14 +63,13 @@ std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
     CHECK_FOR_INTERRUPTS();
     ItemPointerData tid;
     ItemPointerSet(&tid, core::block_of(victim->key), core::offset_of(victim->key));
-    TM_FailureData failure;
-    const TM_Result result =
-        table_tuple_delete(table, &tid, command, snapshot, InvalidSnapshot, false, &failure, false);
+    const TM_Result result = delete_row(table, &tid, command, snapshot, slot);
     if (result == TM_Ok)
       ++erased;
     else
       victim->fate = result == TM_BeingModified || result == TM_WouldBlock ? Fate::locked : Fate::changed;
   }
+  ExecDropSingleTupleTableSlot(slot);
   table_close(table, NoLock);
   return erased;
 }
@@ -73,12 +89,26 @@ void archive_to(core::RowChange& change, const core::Relation& archive, std::int
                             ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL);");
   change.archive = archive;
   change.run_id = run_id;
-  for (const catalog::DataColumn& column : catalog::data_columns(change.leaf.oid)) {
-    if (!catalog::column(archive, column.name))
+  for (const catalog::Column& column : catalog::columns(change.leaf.oid)) {
+    const auto kept = catalog::column(archive, column.name);
+    if (kept && kept->is_generated)
+      continue;
+    if (!kept)
       throw core::Failure(
           core::sqlstate::undefined_column, "archive " + archive.label() + " has no column " + core::quote(column.name),
-          change.leaf.label() + " has gained it since the archive was made.",
+          "It is a column of " + change.leaf.label() + ", whose rows the archive takes.",
           "ALTER TABLE " + archive.sql() + " ADD COLUMN " + core::quote(column.name) + " " + column.type + ";");
+    // The same type, as narrow or without a bound.
+    const auto own = catalog::require_column(change.leaf, column.name);
+    const bool keeps_all =
+        kept->type == own.type && (kept->declared == own.declared || kept->declared.find('(') == std::string::npos);
+    if (!keeps_all)
+      throw core::Failure(core::sqlstate::datatype_mismatch,
+                          "column " + core::quote(column.name) + " of archive " + archive.label() + " is of type " +
+                              kept->declared + ", not " + column.type,
+                          "The archive would not keep it as it is.",
+                          "ALTER TABLE " + archive.sql() + " ALTER COLUMN " + core::quote(column.name) + " TYPE " +
+                              column.type + ";");
     change.archived_columns.push_back(column.name);
   }
 }
@@ -89,6 +119,7 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
   core::RowChange change;
   change.leaf = catalog::relation(leaves.oid(leaf), rule.target.label());
   change.root = rule.target;
+  change.through_root = catalog::watches_statements(rule.target);
   change.set_clause = rule.set_clause;
   if (resolved.archive.oid != InvalidOid)
     archive_to(change, resolved.archive, run_id);
@@ -191,17 +222,33 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
 
 namespace {
 
+/// The archive that takes the rows of a leaf: that of the target or of the dependent that it is, or is a part of.
+core::Relation archive_for(const Resolved& resolved, const core::Relation& leaf) {
+  const auto is_part_of = [&](const core::Relation& table) {
+    return leaf.oid == table.oid || catalog::inherits_from(leaf.oid, table.oid);
+  };
+  if (is_part_of(resolved.rule.target))
+    return resolved.archive;
+  core::Relation archive = archive_of(leaf);
+  for (const Edge& edge : resolved.edges)
+    if (edge.action == EdgeAction::remove && is_part_of(edge.bond.child)) {
+      archive = archive_of(edge.bond.child);
+      break;
+    }
+  require_own_archive(archive, resolved.owner);
+  return archive;
+}
+
 /// A dependent's or victim's rows of one leaf, as a change.
 core::RowChange family_change(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
                               std::int64_t run_id) {
   core::RowChange change;
-  change.leaf = change.root = catalog::relation(leaves.oid(leaf), "of a dependent");
+  change.leaf = catalog::relation(leaves.oid(leaf), "of a dependent");
+  change.root = catalog::root_of(change.leaf);
+  change.through_root = catalog::watches_statements(change.root);
   change.set_clause = resolved.rule.set_clause;
-  if (resolved.archive.oid == InvalidOid)
-    return change;
-  const core::Relation root = catalog::root_of(change.leaf);
-  archive_to(change, root.oid == resolved.rule.target.oid ? resolved.archive : archive_of(resolved.archive, root),
-             run_id);
+  if (resolved.archive.oid != InvalidOid)
+    archive_to(change, archive_for(resolved, change.leaf), run_id);
   return change;
 }
 
@@ -281,23 +328,45 @@ std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, 
   for (std::uint32_t row = tree.victims; row < tree.family.size(); ++row)
     if (tree.family.goes(row))
       ++counts[tree.labels[tree.label_of[row]]];
+  // A row may be emptied of several keys; it counts once.
+  std::set<std::pair<std::string, RowKey>> emptied;
   for (const FamilyTree::Emptied& e : tree.emptied)
-    if (tree.stands(e))
+    if (tree.stands(e) && emptied.insert({resolved.edges[e.edge].label, e.child}).second)
       ++counts[resolved.edges[e.edge].label];
   return counts;
 }
 
-core::Relation archive_of(const core::Relation& target_archive, const core::Relation& table) {
+void require_own_archive(const core::Relation& archive, Oid owner) {
+  if (archive.oid == InvalidOid || catalog::owner(archive.oid) == owner)
+    return;
+  throw core::Failure(core::sqlstate::insufficient_privilege,
+                      "archive " + archive.label() + " does not belong to the policy's owner", "",
+                      "Rename that table, or give it to the role that owns the policy.");
+}
+
+core::RowChange archiving(const Resolved& resolved, const core::Relation& leaf) {
+  core::RowChange change;
+  change.leaf = change.root = leaf;
+  archive_to(change, archive_for(resolved, leaf), 0);
+  return change;
+}
+
+core::Relation archive_of(const core::Relation& table) {
   constexpr std::size_t longest = 63;
-  const std::string suffix = "_archive";
+  std::string suffix = "_archive";
   std::string name = table.name;
   if (name.size() + suffix.size() > longest) {
+    // Long names that begin alike must not meet in one archive.
+    char digest[16];
+    const auto hash = hash_bytes(reinterpret_cast<const unsigned char*>(name.data()), static_cast<int>(name.size()));
+    snprintf(digest, sizeof digest, "_%08x", hash);
+    suffix = digest + suffix;
     const int kept = server([&] {
       return pg_mbcliplen(name.c_str(), static_cast<int>(name.size()), static_cast<int>(longest - suffix.size()));
     });
     name.resize(static_cast<std::size_t>(kept));
   }
-  core::Relation archive{InvalidOid, target_archive.schema, name + suffix, 'r'};
+  core::Relation archive{InvalidOid, table.schema, name + suffix, 'r'};
   archive.oid = server([&] {
     const Oid schema = get_namespace_oid(archive.schema.c_str(), true);
     return OidIsValid(schema) ? get_relname_relid(archive.name.c_str(), schema) : InvalidOid;

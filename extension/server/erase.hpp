@@ -35,8 +35,15 @@ struct Erased {
 /// Counts of what goes with the victims, by label; what the schema clears included.
 [[nodiscard]] std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, const FamilyTree& tree);
 
-/// The name of the archive of a dependent's table: in the schema of the target's archive, the table's own name and
-/// `_archive`, within 63 bytes.
-[[nodiscard]] core::Relation archive_of(const core::Relation& target_archive, const core::Relation& table);
+/// The archive that belongs to a table by its name: in the table's schema, its name and `_archive`, within 63 bytes (a
+/// longer name is cut and told apart by a digest). Its oid is 0 where there is none.
+[[nodiscard]] core::Relation archive_of(const core::Relation& table);
+
+/// Throws Failure 42501 for an archive, found by its name, that is not the policy owner's: rows must not be handed to a
+/// stranger's table and its triggers.
+void require_own_archive(const core::Relation& archive, Oid owner);
+
+/// A change that archives the rows of a leaf, for checking it before it is needed. Throws Failure for what is missing.
+[[nodiscard]] core::RowChange archiving(const Resolved& resolved, const core::Relation& leaf);
 
 } // namespace pg_retention::server

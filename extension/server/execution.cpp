@@ -1,8 +1,11 @@
 #include "extension/server/execution.hpp"
 
 #include "extension/core/failure.hpp"
+#include "extension/server/catalog.hpp"
 #include "extension/server/erase.hpp"
 #include "extension/server/verify.hpp"
+
+#include <algorithm>
 
 namespace pg_retention::server {
 namespace {
@@ -13,28 +16,54 @@ using core::RowKey;
 /// How often rows that changed under the run are looked at again.
 constexpr int most_passes = 3;
 
+/// Tables held open, so that nothing that a policy's own functions do in this session can rewrite or empty them between
+/// the choice of a row and its removal: TRUNCATE, CLUSTER and ALTER TABLE refuse a table in use.
+class HeldOpen {
+public:
+  explicit HeldOpen(const core::Relation& target) {
+    for (const core::Relation& leaf : catalog::leaves(target))
+      tables_.push_back(boundary::server([&] { return table_open(leaf.oid, RowExclusiveLock); }));
+  }
+
+  /// Lets them go; an error on the way lets the server do it.
+  void close() {
+    for (Relation table : tables_)
+      boundary::server([&] { table_close(table, NoLock); });
+  }
+
+private:
+  std::vector<Relation> tables_;
+};
+
 } // namespace
 
 void Execution::run() {
+  HeldOpen held(resolved_.rule.target);
   core::Leaves leaves;
-  for (int pass = 1; pass <= most_passes; ++pass) {
+  std::vector<RowKey> again;
+  for (int pass = 1; pass == 1 || !again.empty(); ++pass) {
     push_latest_snapshot();
     if (pass == 1 && options_.count_expired_subjects)
       count_expired_subjects();
-    Selection selection = select_victims(resolved_.rule, *outcome_.cutoff, leaves);
+    // What goes is decided once: a later pass judges again only those whose subject had changed.
+    Selection selection = pass == 1 ? select_victims(resolved_.rule, *outcome_.cutoff, leaves)
+                                    : select_victims_among(resolved_.rule, *outcome_.cutoff, again, leaves);
     settle_returned(selection);
     if (pass == 1 && fuse_blows(selection.victims.size())) {
       pop_snapshot();
+      held.close();
       return;
     }
     verify_subjects(resolved_.rule, *outcome_.cutoff, selection);
-    note_changed_subjects(selection);
+    if (pass < most_passes)
+      note_changed_subjects(selection);
     erase(selection);
     pop_snapshot();
-    if (!tally(selection, pass == most_passes))
-      break;
+    tally(selection);
+    again.assign(waiting_.begin(), waiting_.end());
+    std::sort(again.begin(), again.end());
   }
-  outcome_.returned += waiting_.size();
+  held.close();
   count_path_rows();
 }
 
@@ -107,9 +136,8 @@ void Execution::erase(Selection& selection) {
   outcome_.keys.insert(outcome_.keys.end(), erased.keys.begin(), erased.keys.end());
 }
 
-/// Adds up why victims stayed; true where another pass should look again at rows that changed.
-bool Execution::tally(const Selection& selection, bool is_last) {
-  std::uint64_t changed = 0, locked = 0, blocked = 0, returned = 0;
+/// Adds up why victims stayed; those that wait for another look are not told yet.
+void Execution::tally(const Selection& selection) {
   std::vector<bool> went(selection.guards.size());
   for (const Victim& victim : selection.victims)
     switch (victim.fate) {
@@ -118,25 +146,20 @@ bool Execution::tally(const Selection& selection, bool is_last) {
         went[victim.chain] = true;
       break;
     case Fate::locked:
-      ++locked;
+      ++outcome_.locked;
       break;
     case Fate::changed:
-      ++changed;
+      // Its own row changed, or its subject did once too often: it stays for the next run.
+      if (waiting_.count(victim.key) == 0)
+        ++outcome_.locked;
       break;
     case Fate::returned:
-      ++returned;
+      ++outcome_.returned;
       break;
     default:
-      ++blocked;
+      ++outcome_.blocked;
     }
   note_path_rows(selection, went);
-  outcome_.returned += returned;
-  if (changed != 0 && !is_last)
-    return true;
-  waiting_.clear();
-  outcome_.locked = locked + changed;
-  outcome_.blocked += blocked;
-  return false;
 }
 
 void Execution::note_path_rows(const Selection& selection, const std::vector<bool>& went) {
@@ -166,25 +189,30 @@ std::vector<RowKey> Execution::candidates(core::Leaves& leaves) {
 }
 
 std::vector<RowKey> Execution::batch(const std::vector<RowKey>& rows, core::Leaves& leaves, bool is_last_try) {
+  const core::Rule& rule = resolved_.rule;
+  const std::uint64_t affected_before = outcome_.affected;
+  HeldOpen held(rule.target);
   push_latest_snapshot();
   Selection selection = select_victims_among(resolved_.rule, *outcome_.cutoff, rows, leaves);
   verify_subjects(resolved_.rule, *outcome_.cutoff, selection);
   const std::uint64_t blocked = outcome_.blocked;
   erase(selection);
   pop_snapshot();
+  held.close();
   std::vector<RowKey> stayed;
   for (const Victim& victim : selection.victims)
     if (victim.fate == Fate::locked || victim.fate == Fate::changed || victim.fate == Fate::blocked)
       stayed.push_back(victim.key);
   const std::uint64_t locked = outcome_.locked;
-  (void)tally(selection, true);
+  tally(selection);
   if (!is_last_try) {
     outcome_.locked = locked;
     outcome_.blocked = blocked;
-  } else {
-    outcome_.locked += locked;
   }
+  const std::uint64_t subjects = outcome_.subjects, affected = outcome_.affected;
   count_path_rows();
+  // A subject counts once in each batch that touched it.
+  outcome_.subjects = subjects + (rule.path.empty() ? affected - affected_before : outcome_.subjects);
   return stayed;
 }
 

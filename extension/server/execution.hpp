@@ -39,7 +39,7 @@ private:
   void settle_returned(const Selection& selection);
   void note_changed_subjects(const Selection& selection);
   void erase(Selection& selection);
-  [[nodiscard]] bool tally(const Selection& selection, bool is_last);
+  void tally(const Selection& selection);
   void note_path_rows(const Selection& selection, const std::vector<bool>& went);
   void count_path_rows();
 };

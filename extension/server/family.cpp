@@ -51,7 +51,9 @@ private:
     const Oid oid = selection_.leaves.oid(leaf);
     if (oid == edge.bond.parent.oid)
       return true;
-    return edge.bond.parent.kind == 'p' && catalog::is_partition_of(oid, edge.bond.parent.oid);
+    // A key of a plain table does not hold for its heirs; a declared bond does.
+    const bool has_heirs = edge.bond.parent.kind == 'p' || !edge.bond.is_key;
+    return has_heirs && catalog::inherits_from(oid, edge.bond.parent.oid);
   }
 
   Parents parents_of(const Edge& edge, std::uint32_t first, std::uint32_t last) const {
@@ -130,7 +132,7 @@ private:
   void settle_refusals() {
     for (const auto& [parent, child] : refusals_) {
       if (const auto number = tree_.family.find(child))
-        tree_.family.link(parent, *number);
+        tree_.family.need(parent, *number);
       else
         tree_.family.keep(parent, Fate::blocked);
     }

@@ -85,15 +85,14 @@ std::string shown(const core::Relation& relation, const std::string& alias, cons
                                           : value;
 }
 
-/// The first column of a table's key; empty where it has none.
-std::string key_of(Oid relation) {
-  const auto columns = catalog::key_columns(relation);
-  return columns.empty() ? "" : columns.front();
-}
-
+/// The key of a row as an SQL value; the row's place where its table has none.
 std::string key_value(const core::Relation& relation, const std::string& alias) {
-  const std::string key = key_of(relation.oid);
-  return key.empty() ? alias + ".ctid" : alias + "." + quote(key);
+  std::vector<std::string> columns;
+  for (const std::string& column : catalog::key_columns(relation.oid))
+    columns.push_back(alias + "." + quote(column));
+  if (columns.empty())
+    return alias + ".ctid";
+  return columns.size() == 1 ? columns.front() : "ROW(" + core::join(columns, ", ") + ")::pg_catalog.text";
 }
 
 /// The items of a list: `columns` (`value AS name, ...`) of the victims, in the given order.
@@ -173,6 +172,17 @@ void list_bookings(const Look& look, core::JsonObject& out) {
   out.set("count", static_cast<std::int64_t>(bookings)).set("truncated", bookings > 1000);
 }
 
+/// A stored policy may bear a preset's name and have another shape: then its list has no meaning.
+void require_shape(const std::string& preset, const core::Rule& rule) {
+  const bool fits = preset == "inactive_carts"      ? !rule.path.empty() && !rule.times.empty()
+                    : preset == "inactive_sessions" ? !rule.path.empty() && rule.activities.size() == 1
+                                                    : rule.path.empty() && !rule.times.empty();
+  if (!fits)
+    throw core::Failure(core::sqlstate::not_in_prerequisite_state,
+                        "policy " + quote(preset) + " no longer has the shape of its preset", "",
+                        "See it with SELECT * FROM retention.preview('" + preset + "').");
+}
+
 TimestampTz cutoff_of(const core::Policy& policy) {
   return cutoff_before_now(policy.expire_after, zone_of(policy), true);
 }
@@ -214,6 +224,7 @@ std::string preview_dictionary(const std::string& preset) {
   Look look(policy, cutoff_of(policy));
   core::JsonObject out;
   out.set("success", true);
+  require_shape(preset, look.resolved.rule);
   if (preset == "inactive_carts")
     list_carts(look, out);
   else if (preset == "old_cart_items")

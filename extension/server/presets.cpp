@@ -201,12 +201,24 @@ core::Policy build(const std::string& name, const Names& names) {
                 "The presets are " + core::join(all(), ", ") + ".");
 }
 
-core::Policy stored_or_built(const std::string& name) {
+core::Policy stored_or_built(const std::string& name, bool for_run) {
   if (auto stored = store::load(name))
     return *stored;
   if (!is_preset(name))
     store::no_such_policy(name);
-  return build(name);
+  core::Policy policy = build(name);
+  const AclMode needed = !for_run ? ACL_SELECT : policy.action == core::Action::update ? ACL_UPDATE : ACL_DELETE;
+  const Oid owner = catalog::owner(policy.target);
+  const bool is_allowed = boundary::server([&] {
+    return pg_class_aclcheck(policy.target, GetUserId(), needed) == ACLCHECK_OK ||
+           has_privs_of_role(GetUserId(), owner);
+  });
+  if (!is_allowed)
+    throw Failure(core::sqlstate::insufficient_privilege,
+                  "permission denied for preset " + quote(name) + " on " + policy.target_name,
+                  "It is not stored as a policy, and would run as the owner of that table.",
+                  "Let the owner, or a superuser, store it: SELECT retention.adopt_preset('" + name + "').");
+  return policy;
 }
 
 core::Fields fields_of(const core::Policy& policy) {

@@ -26,8 +26,11 @@ struct Names {
 /// other names as hint; 22023 for a name that the preset has no use for.
 [[nodiscard]] core::Policy build(const std::string& name, const Names& names = {});
 
-/// The stored policy of that name, else the preset built from the conventions. Throws Failure 42704 for neither.
-[[nodiscard]] core::Policy stored_or_built(const std::string& name);
+/// The stored policy of that name, else the preset built from the conventions. Throws Failure 42704 for neither. A
+/// preset that is not stored runs as the owner of its target, so only who may do the same by hand may have it built
+/// (42501): a member of that owner, or a role with the right to read (`for_run`: to delete, or update) the target's
+/// rows.
+[[nodiscard]] core::Policy stored_or_built(const std::string& name, bool for_run = false);
 
 /// A preset's definition as fields of the store.
 [[nodiscard]] core::Fields fields_of(const core::Policy& policy);

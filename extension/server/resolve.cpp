@@ -90,6 +90,8 @@ std::vector<Edge> edges_of(const core::Policy& policy, const core::Relation& tar
       if (std::find(family.begin(), family.end(), key.parent.oid) == family.end())
         continue;
       const core::Dependent* said = declared(policy, key.child.oid);
+      if (is_update && said == nullptr && policy.dependents == core::OnDependents::refuse)
+        continue;
       const EdgeAction action = said != nullptr ? action_said(*said, key)
                                 : is_update     ? EdgeAction::remove
                                                 : rule_of(policy, key);

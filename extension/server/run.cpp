@@ -8,6 +8,9 @@
 #include "extension/server/resolve.hpp"
 #include "extension/server/store.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace pg_retention::server {
 namespace {
 
@@ -21,7 +24,26 @@ LOCKTAG lock_of(const std::string& name) {
   return tag;
 }
 
+/// The policies that this very session is running: a trigger that runs its own policy again would find the lock its
+/// own.
+std::vector<std::string>& under_way() {
+  static std::vector<std::string> names;
+  return names;
+}
+
+bool is_under_way(const std::string& name) {
+  const std::vector<std::string>& names = under_way();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 } // namespace
+
+UnderWay::UnderWay(std::string name) : name_(std::move(name)) { under_way().push_back(name_); }
+
+UnderWay::~UnderWay() {
+  std::vector<std::string>& names = under_way();
+  names.erase(std::find(names.begin(), names.end(), name_));
+}
 
 bool lock_policy(const std::string& name, LockSpan span) {
   return server([&] {
@@ -49,7 +71,7 @@ bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span) {
   } else if (policy.paused) {
     outcome.stop_reason = "paused";
     outcome.message = "policy " + core::quote(policy.name) + " is paused";
-  } else if (!lock_policy(policy.name, span)) {
+  } else if (is_under_way(policy.name) || !lock_policy(policy.name, span)) {
     outcome.stop_reason = "running";
     outcome.message = "another run of policy " + core::quote(policy.name) + " is under way";
   } else {
@@ -114,13 +136,17 @@ TimestampTz cutoff_before(const std::string& interval, const std::string& zone, 
     return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(as_of->c_str()),
                                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
   });
+  if (TIMESTAMP_NOT_FINITE(now))
+    throw core::Failure(core::sqlstate::invalid_parameter_value, "as_of must be finite");
+  // Months and days by the zone's calendar, the rest by the clock: as the server itself subtracts, with that TimeZone.
   const TimestampTz cutoff = server([&] {
+    const int level = NewGUCNestLevel();
+    set_config_option("TimeZone", zone.c_str(), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     Datum const length = DirectFunctionCall3(interval_in, CStringGetDatum(interval.c_str()),
                                              ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-    Datum const where = CStringGetTextDatum(zone.c_str());
-    Datum const naive = DirectFunctionCall2(timestamptz_zone, where, TimestampTzGetDatum(now));
-    return DatumGetTimestampTz(
-        DirectFunctionCall2(timestamp_zone, where, DirectFunctionCall2(timestamp_mi_interval, naive, length)));
+    Datum const result = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(now), length);
+    AtEOXact_GUC(true, level);
+    return DatumGetTimestampTz(result);
   });
   if (TIMESTAMP_NOT_FINITE(cutoff) || cutoff > now || (cutoff == now && !may_be_zero))
     throw core::Failure(core::sqlstate::invalid_parameter_value,
@@ -133,6 +159,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
   require_writable();
   Outcome outcome = new_outcome(policy);
   if (may_run(policy, outcome, LockSpan::transaction)) {
+    const UnderWay marked(policy.name);
     outcome.run_id = next_run_id();
     Outcome untouched = outcome;
     const auto caught = boundary::attempt([&] {
@@ -146,7 +173,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       untouched.target = outcome.target = resolved.rule.target.label();
       outcome.roles = resolved.roles;
       require_rights(resolved);
-      const std::vector<std::string> deferred = check_at_once(resolved);
+      const Deferrable deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run();
       defer_again(deferred);
       give_back(before);

@@ -73,6 +73,18 @@ enum class LockSpan { transaction, session };
 [[nodiscard]] bool lock_policy(const std::string& name, LockSpan span);
 void unlock_policy(const std::string& name);
 
+/// Marks a policy as running in this session, as long as it lives.
+class UnderWay {
+public:
+  explicit UnderWay(std::string name);
+  ~UnderWay();
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+
+private:
+  std::string name_;
+};
+
 /// A new outcome for a policy, started now.
 [[nodiscard]] Outcome new_outcome(const core::Policy& policy);
 

@@ -26,7 +26,7 @@ void define() {
   DefineCustomStringVariable(
       "retention.naive_time_zone",
       "Time zone in which timestamp without time zone is read where a policy has none of its own.", nullptr,
-      &naive_time_zone_value, "UTC", PGC_USERSET, 0, check_zone, nullptr, nullptr);
+      &naive_time_zone_value, "UTC", PGC_SUSET, 0, check_zone, nullptr, nullptr);
   DefineCustomBoolVariable("retention.log_runs", "Writes a line to the server log for every run of a policy.", nullptr,
                            &log_runs_value, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
   DefineCustomBoolVariable(

@@ -12,7 +12,7 @@ using core::RowKey;
 
 /// Locks the rows [first, last) of one leaf. Runs inside server().
 void lock_in_leaf(Oid leaf, const RowKey* first, const RowKey* last, LockTupleMode mode, Fate* fates) {
-  Relation const table = table_open(leaf, RowShareLock);
+  Relation const table = boundary::open_leaf(leaf, RowShareLock);
   TupleTableSlot* const slot = table_slot_create(table, nullptr);
   Snapshot const snapshot = GetActiveSnapshot();
   const CommandId command = GetCurrentCommandId(true);

@@ -99,19 +99,6 @@ void close_scan(const Scan& scan) {
   });
 }
 
-/// The tables that hold the target's rows: itself, its partitions, its inheritance children.
-std::vector<Oid> leaves_of(const core::Relation& target) {
-  List* const found = server([&] { return find_all_inheritors(target.oid, AccessShareLock, nullptr); });
-  std::vector<Oid> leaves;
-  for (int i = 0; i < list_length(found); ++i) {
-    const Oid oid = list_nth_oid(found, i);
-    const char kind = server([&] { return get_rel_relkind(oid); });
-    if (kind == RELKIND_RELATION)
-      leaves.push_back(oid);
-  }
-  return leaves;
-}
-
 /// Drops chains that no victim needs: their rows must be neither locked nor counted.
 void keep_used_chains(Selection& selection) {
   core::Guards used(selection.guards.width());
@@ -167,9 +154,9 @@ void walk_blocks(const core::Rule& rule, TimestampTz cutoff, Selection& selectio
     return;
   const Oid type = catalog::require_column(key.child, key.child_columns.front()).base;
   Portion portion{};
-  for (const Oid leaf : leaves_of(rule.target)) {
-    const std::uint16_t number = selection.leaves.number(leaf);
-    const Scan scan = open_scan(leaf, key.child_columns.front());
+  for (const core::Relation& leaf : catalog::leaves(rule.target)) {
+    const std::uint16_t number = selection.leaves.number(leaf.oid);
+    const Scan scan = open_scan(leaf.oid, key.child_columns.front());
     do {
       read_portion(scan, type, number, chains, portion);
       selection.victims.insert(selection.victims.end(), portion.rows.begin(),

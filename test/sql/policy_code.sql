@@ -27,7 +27,7 @@ SELECT retention.add_dependent('carts', 'notes', $$ dependent.kind = 'cart' AND 
 SELECT retention.add_policy('log', '"Log, old"', '1 year 2 months 3 days', 'at', keep_latest => 100, time_zone => 'Europe/Berlin', paused => true) \gset
 SELECT retention.add_policy('names', 'users', '2 years', 'seen', action => 'update', set_clause => 'seen = NULL') \gset
 SELECT retention.add_policy('own', 'users', expiry_expression => $$ target.seen + interval '1 day' $$) \gset
-SELECT (SELECT jsonb_agg(p - 'owner_name') FROM jsonb_array_elements(retention.export_policies()) p) AS said \gset
+SELECT retention.export_policies() AS said \gset
 SELECT is(jsonb_array_length(:'said'), 4, 'export_policies gives all of them');
 SELECT is((SELECT count(*) FROM retention.import_policies(:'said')), 0::bigint, 'importing what was exported changes nothing');
 SELECT is((SELECT array_agg(version ORDER BY name) FROM retention.policies), '{3,1,1,1}', 'and makes no version');
@@ -36,7 +36,7 @@ SELECT is((SELECT count(*) FROM retention.policies), 0::bigint, 'all are removed
 SELECT is((SELECT array_agg(DISTINCT policy || ' ' || change) FROM retention.import_policies(:'said', dry_run => true)), '{"carts added","log added","names added","own added"}', 'dry_run tells what would be done');
 SELECT is((SELECT count(*) FROM retention.policies), 0::bigint, 'and stores nothing');
 SELECT is((SELECT array_agg(DISTINCT policy || ' ' || change) FROM retention.import_policies(:'said')), '{"carts added","log added","names added","own added"}', 'the import makes them again');
-SELECT is((SELECT jsonb_agg(p - 'owner_name') FROM jsonb_array_elements(retention.export_policies()) p), :'said'::jsonb, 'every field of them, activities and dependents included');
+SELECT is(retention.export_policies(), :'said'::jsonb, 'every field of them, activities and dependents included');
 SELECT is((SELECT paused FROM retention.policies WHERE name = 'log'), true, 'what was paused is paused');
 SELECT retention.alter_policy('log', expire_after => '1 year', keep_latest => 5) \gset
 SELECT retention.add_policy('extra', 'users', '9 years', 'seen') \gset

@@ -46,7 +46,7 @@ CREATE TABLE parts (id int PRIMARY KEY, thing int REFERENCES things);
 -- One error of one sentence, and nothing stored: no policy, no history, no archive.
 CREATE FUNCTION bad(options text, state text, message text, title text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT throws_ok('SELECT retention.add_policy(' || options || ')', state, message, 'G11 ' || title || ' is an error') $$;
-SELECT bad($$ NULL, 'things', '90 days', 'at' $$, '22023', NULL, 'a policy without a name');
+SELECT bad($$ NULL, 'things', '90 days', 'at' $$, '22004', NULL, 'a policy without a name');
 SELECT bad($$ '', 'things', '90 days', 'at' $$, '22023', 'a policy''s name has 1 to 63 bytes', 'an empty name');
 SELECT bad($$ repeat('x', 64), 'things', '90 days', 'at' $$, '22023', 'a policy''s name has 1 to 63 bytes', 'a name of 64 bytes');
 SELECT bad($$ 'p', NULL, '90 days', 'at' $$, '22004', NULL, 'no target');

@@ -14,7 +14,7 @@ CREATE ROLE regress_retention_nobody;
 CREATE SCHEMA theirs AUTHORIZATION regress_retention_owner;
 GRANT USAGE ON SCHEMA theirs TO PUBLIC;
 SET search_path = theirs, public;
-SELECT plan(54);
+SELECT plan(57);
 
 -- ---- The catalog ----
 
@@ -66,10 +66,16 @@ GRANT EXECUTE ON FUNCTION cleanup_inactive_carts(int), get_inactive_carts_previe
     retention.apply(text), retention.preview(text, timestamptz, int) TO regress_retention_caller;
 SET ROLE regress_retention_caller;
 SELECT throws_ok('SELECT * FROM cart_items', '42501', NULL, 'a caller with EXECUTE alone cannot read the tables');
-SELECT is(get_inactive_carts_preview() ->> 'deleted_items', '1', 'but look through the function');
+SELECT throws_ok('SELECT get_inactive_carts_preview()', '42501', NULL, 'nor look through a preset that is not stored');
+SELECT is(cleanup_inactive_carts() ->> 'sqlstate', '42501', 'G8 nor run one, whose tables its own search_path would choose');
+RESET ROLE;
+SELECT lives_ok($$ SELECT retention.adopt_preset('inactive_carts') $$, 'stored, the policy names its tables');
+SET ROLE regress_retention_caller;
+SELECT is(get_inactive_carts_preview() ->> 'deleted_items', '1', 'and the caller may look through the function');
 SELECT is(cleanup_inactive_carts() ->> 'deleted_items', '1', 'G8 and run it with the rights of the tables'' owner');
 SELECT is(current_user::text, 'regress_retention_caller', 'and is who it was afterwards');
 RESET ROLE;
+SELECT retention.remove_policy('inactive_carts');
 SELECT is((SELECT row(run_by, runs_as)::text FROM retention.runs ORDER BY id DESC LIMIT 1), '(regress_retention_caller,regress_retention_owner)', 'the run tells who called and whose rights it had');
 
 -- ---- Owners ----
