@@ -69,7 +69,8 @@ private:
 enum class Fate : std::uint8_t {
   goes,     ///< it does not stay
   locked,   ///< it, its subject or a dependent is locked by somebody else
-  changed,  ///< changed since it was chosen: judged again in another pass
+  changed,  ///< it, its subject or a dependent changed since it was chosen: judged again in another pass
+  gone,     ///< somebody else deleted it
   returned, ///< its subject proved to be alive
   blocked,  ///< something still refers to it
   held,     ///< a legal hold

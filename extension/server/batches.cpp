@@ -119,6 +119,7 @@ private:
       stayed.insert(stayed.end(), kept.begin(), kept.end());
       first += size;
     }
+    std::sort(stayed.begin(), stayed.end());
     return stayed;
   }
 

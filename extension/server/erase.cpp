@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/settings.hpp"
+#include "extension/server/verify.hpp"
 
 #include <algorithm>
 #include <set>
@@ -36,8 +37,8 @@ const char* what_watches(Oid oid) {
 
 /// Removes one row without waiting. A row that our own transaction has locked looks held: if it can be locked, nobody
 /// else holds it, and what there is to wait for is ourselves.
-TM_Result delete_row(Relation table, ItemPointer tid, CommandId command, Snapshot snapshot, TupleTableSlot* slot) {
-  TM_FailureData failure;
+TM_Result delete_row(Relation table, ItemPointer tid, CommandId command, Snapshot snapshot, TupleTableSlot* slot,
+                     TM_FailureData& failure) {
   const TM_Result result = table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, false, &failure, false);
   if (result != TM_BeingModified)
     return result;
@@ -63,11 +64,13 @@ std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
     CHECK_FOR_INTERRUPTS();
     ItemPointerData tid;
     ItemPointerSet(&tid, core::block_of(victim->key), core::offset_of(victim->key));
-    const TM_Result result = delete_row(table, &tid, command, snapshot, slot);
+    TM_FailureData failure;
+    const TM_Result result = delete_row(table, &tid, command, snapshot, slot, failure);
+    victim->fate = fate_of(result);
     if (result == TM_Ok)
       ++erased;
-    else
-      victim->fate = result == TM_BeingModified || result == TM_WouldBlock ? Fate::locked : Fate::changed;
+    else if (result == TM_Updated)
+      victim->key = next_version(victim->key, failure.ctid);
   }
   ExecDropSingleTupleTableSlot(slot);
   table_close(table, NoLock);

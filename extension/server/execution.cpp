@@ -40,14 +40,13 @@ private:
 void Execution::run() {
   HeldOpen held(resolved_.rule.target);
   core::Leaves leaves;
-  std::vector<RowKey> again;
-  for (int pass = 1; pass == 1 || !again.empty(); ++pass) {
+  for (int pass = 1; pass == 1 || !again_.empty(); ++pass) {
     push_latest_snapshot();
     if (pass == 1 && options_.count_expired_subjects)
       count_expired_subjects();
-    // What goes is decided once: a later pass judges again only those whose subject had changed.
+    // What goes is decided once: a later pass judges again only rows that had changed.
     Selection selection = pass == 1 ? select_victims(resolved_.rule, *outcome_.cutoff, leaves)
-                                    : select_victims_among(resolved_.rule, *outcome_.cutoff, again, leaves);
+                                    : select_victims_among(resolved_.rule, *outcome_.cutoff, again_, leaves);
     settle_returned(selection);
     if (pass == 1 && fuse_blows(selection.victims.size())) {
       pop_snapshot();
@@ -59,9 +58,7 @@ void Execution::run() {
       note_changed_subjects(selection);
     erase(selection);
     pop_snapshot();
-    tally(selection);
-    again.assign(waiting_.begin(), waiting_.end());
-    std::sort(again.begin(), again.end());
+    tally(selection, pass < most_passes);
   }
   held.close();
   count_path_rows();
@@ -136,9 +133,10 @@ void Execution::erase(Selection& selection) {
   outcome_.keys.insert(outcome_.keys.end(), erased.keys.begin(), erased.keys.end());
 }
 
-/// Adds up why victims stayed; those that wait for another look are not told yet.
-void Execution::tally(const Selection& selection) {
+/// Adds up why victims stayed; those that changed are looked at again, where they may be, and not told yet.
+void Execution::tally(const Selection& selection, bool may_look_again) {
   std::vector<bool> went(selection.guards.size());
+  again_.clear();
   for (const Victim& victim : selection.victims)
     switch (victim.fate) {
     case Fate::goes:
@@ -149,9 +147,12 @@ void Execution::tally(const Selection& selection) {
       ++outcome_.locked;
       break;
     case Fate::changed:
-      // Its own row changed, or its subject did once too often: it stays for the next run.
-      if (waiting_.count(victim.key) == 0)
+      if (may_look_again)
+        again_.push_back(victim.key);
+      else
         ++outcome_.locked;
+      break;
+    case Fate::gone:
       break;
     case Fate::returned:
       ++outcome_.returned;
@@ -159,6 +160,7 @@ void Execution::tally(const Selection& selection) {
     default:
       ++outcome_.blocked;
     }
+  std::sort(again_.begin(), again_.end());
   note_path_rows(selection, went);
 }
 
@@ -204,7 +206,7 @@ std::vector<RowKey> Execution::batch(const std::vector<RowKey>& rows, core::Leav
     if (victim.fate == Fate::locked || victim.fate == Fate::changed || victim.fate == Fate::blocked)
       stayed.push_back(victim.key);
   const std::uint64_t locked = outcome_.locked;
-  tally(selection);
+  tally(selection, false);
   if (!is_last_try) {
     outcome_.locked = locked;
     outcome_.blocked = blocked;

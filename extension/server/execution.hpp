@@ -31,7 +31,8 @@ private:
   const Resolved& resolved_;
   const RunOptions& options_;
   Outcome& outcome_;
-  std::unordered_set<core::RowKey> waiting_;                ///< victims of the last pass whose subject had changed
+  std::vector<core::RowKey> again_;          ///< victims that changed, by the places of their present versions
+  std::unordered_set<core::RowKey> waiting_; ///< victims of the last pass whose subject had changed
   std::vector<std::unordered_set<core::RowKey>> path_rows_; ///< by step: rows whose victims went
 
   [[nodiscard]] bool fuse_blows(std::size_t victims);
@@ -39,7 +40,7 @@ private:
   void settle_returned(const Selection& selection);
   void note_changed_subjects(const Selection& selection);
   void erase(Selection& selection);
-  void tally(const Selection& selection);
+  void tally(const Selection& selection, bool may_look_again);
   void note_path_rows(const Selection& selection, const std::vector<bool>& went);
   void count_path_rows();
 };

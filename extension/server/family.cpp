@@ -109,7 +109,7 @@ private:
       children.push_back(reference.child);
     std::vector<Fate> fates(children.size(), Fate::goes);
     if (and_lock_)
-      fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
+      fates = lock_children(children);
     const std::uint16_t label = edge.action == EdgeAction::remove ? label_number(edge.label) : std::uint16_t{0};
     for (std::size_t i = 0; i < references.size(); ++i) {
       const std::uint32_t parent = parents.at(references[i].parent);
@@ -126,6 +126,13 @@ private:
       if (fates[i] != Fate::goes)
         tree_.family.keep(child, fates[i]);
     }
+  }
+
+  /// Locks dependents. One that was changed or deleted meanwhile has its victims judged again.
+  [[nodiscard]] std::vector<Fate> lock_children(std::vector<RowKey> children) const {
+    std::vector<Fate> fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
+    std::replace(fates.begin(), fates.end(), Fate::gone, Fate::changed);
+    return fates;
   }
 
   /// A row that refers and stays blocks; one that is going itself only ties the two together.

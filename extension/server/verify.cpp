@@ -11,20 +11,20 @@ using core::Fate;
 using core::RowKey;
 
 /// Locks the rows [first, last) of one leaf. Runs inside server().
-void lock_in_leaf(Oid leaf, const RowKey* first, const RowKey* last, LockTupleMode mode, Fate* fates) {
+void lock_in_leaf(Oid leaf, RowKey* first, RowKey* last, LockTupleMode mode, Fate* fates) {
   Relation const table = boundary::open_leaf(leaf, RowShareLock);
   TupleTableSlot* const slot = table_slot_create(table, nullptr);
   Snapshot const snapshot = GetActiveSnapshot();
   const CommandId command = GetCurrentCommandId(true);
-  for (const RowKey* row = first; row != last; ++row, ++fates) {
+  for (RowKey* row = first; row != last; ++row, ++fates) {
     CHECK_FOR_INTERRUPTS();
     ItemPointerData tid;
     ItemPointerSet(&tid, core::block_of(*row), core::offset_of(*row));
     TM_FailureData failure;
     const TM_Result result = table_tuple_lock(table, &tid, snapshot, slot, command, mode, LockWaitSkip, 0, &failure);
-    *fates = result == TM_Ok                                         ? Fate::goes
-             : result == TM_WouldBlock || result == TM_BeingModified ? Fate::locked
-                                                                     : Fate::changed;
+    *fates = fate_of(result);
+    if (result == TM_Updated)
+      *row = next_version(*row, failure.ctid);
     ExecClearTuple(slot);
   }
   ExecDropSingleTupleTableSlot(slot);
@@ -41,18 +41,47 @@ std::unordered_set<RowKey> returned(const core::Rule& rule, TimestampTz cutoff, 
   return {alive.begin(), alive.end()};
 }
 
-/// Fates by row, for rows that do not go.
-using Kept = std::unordered_map<RowKey, Fate>;
+/// A row that does not go: why, and where its next version is.
+struct Staying {
+  Fate fate;
+  RowKey next;
+};
+using Kept = std::unordered_map<RowKey, Staying>;
 
-void note(Kept& kept, const std::vector<RowKey>& rows, const std::vector<Fate>& fates) {
+/// Locks rows and notes those that do not go.
+void lock_and_note(const std::vector<RowKey>& rows, const core::Leaves& leaves, LockTupleMode mode, Kept& kept) {
+  std::vector<RowKey> places = rows;
+  const std::vector<Fate> fates = lock_rows(places, leaves, mode);
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (fates[i] != Fate::goes)
-      kept.emplace(rows[i], fates[i]);
+      kept.emplace(rows[i], Staying{fates[i], places[i]});
 }
 
 } // namespace
 
-std::vector<Fate> lock_rows(const std::vector<RowKey>& rows, const core::Leaves& leaves, LockTupleMode mode) {
+Fate fate_of(TM_Result result) noexcept {
+  switch (result) {
+  case TM_Ok:
+    return Fate::goes;
+  case TM_WouldBlock:
+  case TM_BeingModified:
+    return Fate::locked;
+  case TM_Deleted:
+    return Fate::gone;
+  default:
+    return Fate::changed;
+  }
+}
+
+RowKey next_version(RowKey row, const ItemPointerData& place) noexcept {
+  // A row that moved to another partition has no next version in its leaf; its old place finds no victim.
+  if (ItemPointerIndicatesMovedPartitions(&place))
+    return row;
+  return core::row_key(core::leaf_of(row), ItemPointerGetBlockNumberNoCheck(&place),
+                       ItemPointerGetOffsetNumberNoCheck(&place));
+}
+
+std::vector<Fate> lock_rows(std::vector<RowKey>& rows, const core::Leaves& leaves, LockTupleMode mode) {
   std::vector<Fate> fates(rows.size(), Fate::goes);
   for (std::size_t first = 0; first < rows.size();) {
     const std::uint16_t leaf = core::leaf_of(rows[first]);
@@ -74,11 +103,11 @@ void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& sele
   for (std::size_t step = 0; step < guards.width(); ++step) {
     const bool is_watched = step == subject && !rule.activities.empty();
     const std::vector<RowKey> rows = guards.rows(step);
-    note(kept, rows, lock_rows(rows, selection.leaves, is_watched ? LockTupleExclusive : LockTupleShare));
+    lock_and_note(rows, selection.leaves, is_watched ? LockTupleExclusive : LockTupleShare, kept);
   }
   if (!rule.activities.empty())
     for (const RowKey row : returned(rule, cutoff, guards.rows(subject), selection.leaves))
-      kept.emplace(row, Fate::returned);
+      kept.emplace(row, Staying{Fate::returned, row});
   if (kept.empty())
     return;
 
@@ -86,7 +115,7 @@ void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& sele
   for (std::uint32_t chain = 0; chain < guards.size(); ++chain)
     for (std::size_t step = 0; step < guards.width() && chains[chain] == Fate::goes; ++step)
       if (const auto found = kept.find(guards.key(chain, step)); found != kept.end())
-        chains[chain] = found->second;
+        chains[chain] = found->second.fate == Fate::gone ? Fate::changed : found->second.fate;
   for (Victim& victim : selection.victims)
     victim.fate = chains[victim.chain];
 }
@@ -97,15 +126,17 @@ void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selec
     if (victim.fate == Fate::goes)
       rows.push_back(victim.key);
   Kept kept;
-  note(kept, rows, lock_rows(rows, selection.leaves, LockTupleExclusive));
+  lock_and_note(rows, selection.leaves, LockTupleExclusive, kept);
   if (rule.path.empty() && !rule.activities.empty())
     for (const RowKey row : returned(rule, cutoff, rows, selection.leaves))
-      kept.emplace(row, Fate::returned);
+      kept.emplace(row, Staying{Fate::returned, row});
   if (kept.empty())
     return;
   for (Victim& victim : selection.victims)
-    if (const auto found = kept.find(victim.key); victim.fate == Fate::goes && found != kept.end())
-      victim.fate = found->second;
+    if (const auto found = kept.find(victim.key); victim.fate == Fate::goes && found != kept.end()) {
+      victim.fate = found->second.fate;
+      victim.key = found->second.next;
+    }
 }
 
 } // namespace pg_retention::server

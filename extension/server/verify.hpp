@@ -9,10 +9,15 @@
 namespace pg_retention::server {
 
 /// Locks rows where they stand, without waiting, until the transaction ends. A row that somebody else holds is
-/// `locked`; one that was changed since the active snapshot is `changed`; one locked unchanged `goes`.
+/// `locked`; one that was changed since the active snapshot is `changed`, and `rows` then has the place of its next
+/// version; one that was deleted is `gone`; one locked unchanged `goes`.
 /// So a row that goes still is what the snapshot saw, and stays so.
-[[nodiscard]] std::vector<core::Fate> lock_rows(const std::vector<core::RowKey>& rows, const core::Leaves& leaves,
+[[nodiscard]] std::vector<core::Fate> lock_rows(std::vector<core::RowKey>& rows, const core::Leaves& leaves,
                                                 LockTupleMode mode);
+
+/// What came of an attempt to lock or delete a row, as a fate; and where the next version of an updated row is.
+[[nodiscard]] core::Fate fate_of(TM_Result result) noexcept;
+[[nodiscard]] core::RowKey next_version(core::RowKey row, const ItemPointerData& place) noexcept;
 
 /// Locks every row on the way from the victims to their subjects, judges the subjects' activity again under a fresh
 /// snapshot, and gives each victim the fate of its chain. The rows of a step are locked FOR SHARE, so that nobody

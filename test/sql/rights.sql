@@ -75,7 +75,7 @@ SELECT is(get_inactive_carts_preview() ->> 'deleted_items', '1', 'and the caller
 SELECT is(cleanup_inactive_carts() ->> 'deleted_items', '1', 'G8 and run it with the rights of the tables'' owner');
 SELECT is(current_user::text, 'regress_retention_caller', 'and is who it was afterwards');
 RESET ROLE;
-SELECT retention.remove_policy('inactive_carts');
+SELECT retention.remove_policy('inactive_carts') \gset
 SELECT is((SELECT row(run_by, runs_as)::text FROM retention.runs ORDER BY id DESC LIMIT 1), '(regress_retention_caller,regress_retention_owner)', 'the run tells who called and whose rights it had');
 
 -- ---- Owners ----

@@ -86,7 +86,9 @@ sub case_script
 	my $target = $policy->{target}{i};
 	my $zone = 'SET LOCAL TimeZone = ' . literal($case->{zone}) . ";\n";
 	my $elsewhere = "SET LOCAL TimeZone = 'Asia/Tokyo';\n";
-	my $sql = "\\echo '@@ case $case->{seed}'\nBEGIN;\n$zone" . "SELECT set_config('oracle.c', ($case->{cutoff})::text, false) \\gset x_\n" . $case->{schema_sql};
+	my $clear = 'DROP SCHEMA IF EXISTS ' . join(', ', map { ident($_) } @{ $case->{schemas} }) . " CASCADE;\n";
+	# A case that came to no end may have left its schemas.
+	my $sql = "\\echo '@@ case $case->{seed}'\nBEGIN;\n$clear$zone" . "SELECT set_config('oracle.c', ($case->{cutoff})::text, false) \\gset x_\n" . $case->{schema_sql};
 	# A fixed cutoff lets the rows be old, committed ones.
 	$sql .= "COMMIT;\n" . ($case->{is_analyzed} ? join('', map { "ANALYZE $_->{sql};\n" } @{ $case->{tables} }) : '') . "BEGIN;\n" if $case->{is_fixed};
 	$sql .= $elsewhere . "SELECT oracle.attempt(\$attempt\$\n$policy->{def}\$attempt\$) AS refused \\gset\nSELECT :'refused' <> '' AS is_refused \\gset\n\\if :is_refused\n\\echo '@@ refused' :refused\n\\else\n";
@@ -110,7 +112,7 @@ sub case_script
 		$sql .= "ROLLBACK TO way;\n";
 	}
 	$sql .= "\\endif\nSELECT '@@ done';\nROLLBACK;\n";
-	$sql .= 'DROP SCHEMA IF EXISTS ' . join(', ', map { ident($_) } @{ $case->{schemas} }) . " CASCADE;\n" if $case->{is_fixed};
+	$sql .= $clear if $case->{is_fixed};
 	return $sql;
 }
 

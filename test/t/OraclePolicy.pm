@@ -79,6 +79,7 @@ sub choose_time
 		my $first = $policy->{times}[0];
 		$policy->{never} = [ some(roll(1, 2), never_values($first)) ] if chance(0.3) && !grep { $_->{type} ne $first->{type} } @{ $policy->{times} };
 	}
+	$policy->{when_null} = 'keep' if $policy->{expression};
 	choose_activities($case, $policy, $how eq 'activity' ? 1 : chance(0.2));
 	if (!$policy->{times} && !$policy->{expression} && !@{ $policy->{activities} })
 	{
@@ -178,22 +179,23 @@ sub choose_dependents
 	my ($case, $policy) = @_;
 	$policy->{dependents} = pick('refuse', 'cascade');
 	$policy->{declared} = [];
-	return if $policy->{action} eq 'update';
+	my $is_update = $policy->{action} eq 'update';
+	return if $is_update && chance(0.5);
 	my @fks = map { @{ $_->{fks} || [] } } @{ $case->{tables} };
 	my %near = ($policy->{target}{i} => 1);
-	for (1, 2) { $near{ $_->{table}{i} } = 1 for grep { $near{ $_->{parent}{i} } && ($policy->{dependents} eq 'cascade' || $_->{on_delete} eq 'CASCADE') } @fks }
+	for (1, 2) { $near{ $_->{table}{i} } = 1 for grep { $near{ $_->{parent}{i} } && ($policy->{dependents} eq 'cascade' || $is_update || $_->{on_delete} eq 'CASCADE') } @fks }
 	my %said;
 	for my $fk (grep { $near{ $_->{parent}{i} } } @fks)
 	{
 		next if $said{ $fk->{table}{i} }++ || !chance(0.3);
-		push @{ $policy->{declared} }, { table => $fk->{table}, action => pick_by(delete => 4, set_null => 2, refuse => 2, keep => 1) };
+		push @{ $policy->{declared} }, { table => $fk->{table}, action => $is_update ? 'delete' : pick_by(delete => 4, set_null => 2, refuse => 2, keep => 1) };
 	}
 	for my $table (grep { $_->{refers} } @{ $case->{tables} })
 	{
 		next unless chance(0.4);
 		my $parent = chance(0.7) ? $policy->{target} : pick(grep { $near{ $_->{i} } } @{ $case->{tables} });
 		next unless @{ $parent->{key} };
-		push @{ $policy->{declared} }, { table => $table, parent => $parent, join => refers_condition($table, 'dependent', $parent, 'target'), action => pick_by(delete => 4, refuse => 2, keep => 1) };
+		push @{ $policy->{declared} }, { table => $table, parent => $parent, join => refers_condition($table, 'dependent', $parent, 'target'), action => $is_update ? 'delete' : pick_by(delete => 4, refuse => 2, keep => 1) };
 	}
 	return;
 }
@@ -242,7 +244,6 @@ sub bind_tables
 	my ($case, $policy) = @_;
 	$policy->{bonds} = [];
 	my $is_update = $policy->{action} eq 'update';
-	return if $is_update && $policy->{dependents} eq 'refuse';
 	my %seen = ($policy->{target}{i} => 1);
 	my @reached = ($policy->{target});
 	my %used;
@@ -258,6 +259,8 @@ sub bind_tables
 		for my $fk (grep { $_->{parent} == $parent } map { @{ $_->{fks} || [] } } @{ $case->{tables} })
 		{
 			my ($said) = grep { !$_->{join} && $_->{table} == $fk->{table} } @{ $policy->{declared} };
+			# A row that is only updated breaks no bond: the update spreads where the policy says so.
+			next if $is_update && !$said && $policy->{dependents} eq 'refuse';
 			my $rule = $fk->{on_delete};
 			my $kind = $is_update ? 'delete' : $rule eq 'CASCADE' ? 'delete' : $rule =~ /^SET/ ? 'schema' : $policy->{dependents} eq 'cascade' ? 'delete' : 'refuse';
 			$kind = $said->{action} if $said;

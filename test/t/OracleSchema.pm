@@ -304,7 +304,9 @@ sub rows_sql
 	{
 		my @rows = grep { !!$_->{is_heir} == $is_heir } @{ $table->{rows} } or next;
 		my @columns = sort keys %{ $rows[0]{cells} };
-		my @lines = map { my $cells = $_->{cells}; '(' . join(', ', map { $cells->{$_} } @columns) . ')' } @rows;
+		push @columns, 'extra' if $is_heir;
+		my $n = 0;
+		my @lines = map { my %cells = (%{ $_->{cells} }, extra => $n++ % 3 ? "'more $n'" : 'DEFAULT'); '(' . join(', ', map { $cells{$_} } @columns) . ')' } @rows;
 		# Row by row: the types of one row's literals must not decide another's.
 		my $into = 'INSERT INTO ' . ($is_heir ? $table->{heir} : $table->{sql}) . ' (' . join(', ', map { ident($_) } @columns) . ') VALUES ';
 		$sql .= $into . join(",\n  ", @lines) . ";\n";

@@ -26,6 +26,21 @@ CREATE FUNCTION oracle.c() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT 
 CREATE FUNCTION oracle.attempt(sql text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN EXECUTE sql; RETURN ''; EXCEPTION WHEN OTHERS THEN RETURN sqlstate || ' ' || sqlerrm; END $$;
 
+-- Where the rows of a table that go are put: beside it, under its name and a suffix. A name too long for that is cut and
+-- told apart by a digest; there the archive is known by a column (mark) that no other table of the case has.
+CREATE FUNCTION oracle.archive_of(of regclass, mark text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	beside oid; house text; kept text; found text;
+BEGIN
+	SELECT n.oid, n.nspname, c.relname INTO beside, house, kept FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = of;
+	IF octet_length(kept || '_archive') <= 63 THEN RETURN format('%I.%I', house, kept || '_archive'); END IF;
+	WHILE octet_length(kept) > 63 - 17 LOOP kept := left(kept, -1); END LOOP;
+	SELECT c.relname INTO STRICT found FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = mark
+		WHERE c.relnamespace = beside AND c.relkind = 'r' AND left(c.relname, length(kept)) = kept AND substr(c.relname, length(kept) + 1) ~ '^_[0-9a-f]{8}_archive$';
+	RETURN format('%I.%I', house, found);
+EXCEPTION WHEN no_data_found THEN RETURN format('%I.%I', house, kept || '_????????_archive');
+END $$;
+
 -- Follows the bonds until nothing new comes, then drops victims that something staying refers to, until none is left.
 CREATE FUNCTION oracle.settle(target int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -79,7 +94,7 @@ BEGIN
 			SELECT (SELECT count(*) || ': ' || min(whole::text) FROM missing HAVING count(*) > 0), (SELECT count(*) || ': ' || min(whole::text) FROM extra HAVING count(*) > 0) $f$,
 			m.sql, CASE WHEN m.is_partitioned THEN '0::oid' ELSE 'x.tableoid' END,
 			CASE WHEN must_fail THEN format('whole, leaf FROM before WHERE t = %s', m.t)
-				ELSE format($f$ to_jsonb(c) - '~row' - '~leaf', %s FROM copy_%s c $f$, CASE WHEN m.is_partitioned THEN '0::oid' ELSE 'c."~leaf"' END, m.t) END) INTO missing, extra;
+				ELSE format($f$ to_jsonb(c) - '~row' - '~leaf' - '~extra', %s FROM copy_%s c $f$, CASE WHEN m.is_partitioned THEN '0::oid' ELSE 'c."~leaf"' END, m.t) END) INTO missing, extra;
 		IF missing IS NOT NULL OR extra IS NOT NULL THEN RETURN NEXT format('%s lacks %s; has over %s', m.label, coalesce(missing, '0'), coalesce(extra, '0')); END IF;
 		CONTINUE WHEN must_fail;
 		n := (SELECT count(*) FROM (SELECT id FROM going WHERE t = m.t AND NOT (m.t = target AND id IN (SELECT id FROM victim)) UNION ALL SELECT id FROM emptied WHERE t = m.t) d);
@@ -91,7 +106,7 @@ BEGIN
 		CONTINUE WHEN m.archive IS NULL;
 		IF to_regclass(m.archive) IS NULL THEN RETURN NEXT format('no archive %s', m.archive); CONTINUE; END IF;
 		EXECUTE format($f$ WITH real AS (SELECT to_jsonb(x) - 'retention_run_id' - 'archived_at' AS whole FROM %1$s x WHERE retention_run_id = %3$s),
-			due AS (SELECT b.whole FROM before b JOIN going g ON g.t = b.t AND g.id = b.id WHERE b.t = %2$s),
+			due AS (SELECT b.whole || b.more AS whole FROM before b JOIN going g ON g.t = b.t AND g.id = b.id WHERE b.t = %2$s),
 			missing AS (SELECT * FROM due EXCEPT ALL SELECT * FROM real), extra AS (SELECT * FROM real EXCEPT ALL SELECT * FROM due)
 			SELECT (SELECT count(*) || ': ' || min(whole::text) FROM missing HAVING count(*) > 0), (SELECT count(*) || ': ' || min(whole::text) FROM extra HAVING count(*) > 0) $f$,
 			m.archive, m.t, r.run_id) INTO missing, extra;
@@ -110,7 +125,7 @@ sub truth_sql
 	my $target = $policy->{target}{i};
 	my $sql = "CREATE TEMP TABLE victim (id bigint, subject bigint, goes boolean) ON COMMIT DROP;\n"
 	  . "CREATE TEMP TABLE going (t int, id bigint) ON COMMIT DROP;\nCREATE TEMP TABLE bond (n int, pt int, prow bigint, ct int, crow bigint, kind text) ON COMMIT DROP;\n"
-	  . "CREATE TEMP TABLE emptied (t int, id bigint) ON COMMIT DROP;\nCREATE TEMP TABLE before (t int, id bigint, leaf oid, whole jsonb) ON COMMIT DROP;\n"
+	  . "CREATE TEMP TABLE emptied (t int, id bigint) ON COMMIT DROP;\nCREATE TEMP TABLE before (t int, id bigint, leaf oid, whole jsonb, more jsonb) ON COMMIT DROP;\n"
 	  . "CREATE TEMP TABLE orphan (t int, id bigint) ON COMMIT DROP;\n"
 	  . "CREATE TEMP TABLE told (t int, sql text, label text, is_partitioned boolean, archive text) ON COMMIT DROP;\n";
 	my ($fill, $after) = ('', '');
@@ -118,14 +133,19 @@ sub truth_sql
 	{
 		my $t = $table->{i};
 		$sql .= "CREATE TEMP TABLE copy_$t (LIKE $table->{sql} INCLUDING GENERATED INCLUDING DEFAULTS) ON COMMIT DROP;\n"
-		  . "ALTER TABLE copy_$t ADD \"~row\" bigint GENERATED ALWAYS AS IDENTITY, ADD \"~leaf\" oid;\n";
+		  . "ALTER TABLE copy_$t ADD \"~row\" bigint GENERATED ALWAYS AS IDENTITY, ADD \"~leaf\" oid, ADD \"~extra\" text;\n";
 		my @columns = map { ident($_->{name}) } grep { $_->{rest} !~ /STORED/ } @{ $table->{cols} };
 		my $is_partitioned = $table->{shape} =~ /^(?:hash|range|nested|list|by_time)$/ ? 'true' : 'false';
 		my $list = join ', ', @columns;
-		$fill .= "DELETE FROM copy_$t; INSERT INTO copy_$t ($list, \"~leaf\") SELECT $list, tableoid FROM $table->{sql};\n"
-		  . "INSERT INTO before SELECT $t, \"~row\", " . ($is_partitioned eq 'true' ? '0' : '"~leaf"') . ", to_jsonb(c) - '~row' - '~leaf' FROM copy_$t c;\n";
+		# What an heir has beside the columns of its parent is of no account but to the archive, which has a place for it.
+		my $rows = $table->{heir} ? "SELECT $list, tableoid, NULL FROM ONLY $table->{sql} UNION ALL SELECT $list, tableoid, extra FROM $table->{heir}" : "SELECT $list, tableoid, NULL FROM $table->{sql}";
+		$fill .= "DELETE FROM copy_$t; INSERT INTO copy_$t ($list, \"~leaf\", \"~extra\") $rows;\n"
+		  . "INSERT INTO before SELECT $t, \"~row\", " . ($is_partitioned eq 'true' ? '0' : '"~leaf"') . ", to_jsonb(c) - '~row' - '~leaf' - '~extra', "
+		  . ($table->{heir} ? "jsonb_build_object('extra', \"~extra\")" : "'{}'") . " FROM copy_$t c;\n";
 		$sql .= "INSERT INTO told VALUES ($t, " . literal($table->{sql}) . ', ' . literal($table->{label}) . ", $is_partitioned, " . archive_of($policy, $table) . ");\n";
 	}
+	$sql .= "SELECT '@@ differs archive_to', p.archive_to || ', not ' || told.archive FROM retention.policies p, told WHERE p.name = " . literal($policy->{name})
+	  . " AND told.t = $target AND p.archive_to IS DISTINCT FROM to_regclass(told.archive);\n" if $policy->{action} eq 'archive';
 	my $n = 0;
 	$fill .= bond_sql($n++, $_) for @{ $policy->{bonds} };
 	$after .= outcome_sql($case, $policy);
@@ -135,17 +155,12 @@ sub truth_sql
 	return $sql;
 }
 
-# Where the rows of a table that go are put: the table's name with a suffix, in the schema of the target's archive.
+# Where the rows of a table that go are put, as SQL; NULL for nowhere.
 sub archive_of
 {
 	my ($policy, $table) = @_;
 	return 'NULL' if $policy->{action} ne 'archive' || !grep { $_ == $table } @{ $policy->{reached} };
-	my $name = $table->{name};
-	utf8::encode($name);
-	$name = substr($name, 0, 55);
-	chop $name until utf8::decode(my $whole = $name);
-	utf8::decode($name);
-	return literal(ident($policy->{target}{schema}) . '.' . ident($name . '_archive'));
+	return 'oracle.archive_of(' . literal($table->{sql}) . ', ' . literal($table->{times}[0]{name}) . ')';
 }
 
 # Rows of a table's copy that its foreign keys mean: those of an heir are not bound.
