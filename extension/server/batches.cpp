@@ -99,11 +99,7 @@ private:
       finish();
       return false;
     }
-    Outcome begun = outcome_;
-    begun.success = false;
-    begun.stop_reason = "interrupted";
-    begun.message = "the run has begun and not ended";
-    record_batch(begun, begun);
+    record_standing(outcome_);
     commit();
     return true;
   }
@@ -182,16 +178,21 @@ private:
     }
   }
 
+  /// Writes how the run stands while it is on: as one that was interrupted, which it is if nothing more is written.
+  void record_standing(const Outcome& earlier) {
+    Outcome standing = outcome_;
+    standing.success = false;
+    standing.stop_reason = "interrupted";
+    standing.message = "the run has begun and not ended";
+    record_batch(standing, earlier);
+  }
+
   /// The ledger row and the run's present state go with the batch's rows, in its transaction.
   void commit_batch(const Outcome& earlier) {
     outcome_.finished = now();
     if (outcome_.affected != earlier.affected) {
       ++outcome_.batches;
-      Outcome standing = outcome_;
-      standing.success = false;
-      standing.stop_reason = "interrupted";
-      standing.message = "the run has begun and not ended";
-      record_batch(standing, earlier);
+      record_standing(earlier);
     }
     commit();
   }

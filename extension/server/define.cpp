@@ -32,6 +32,14 @@ core::Policy stored(const std::string& name) {
   return *policy;
 }
 
+/// Whether a policy of that name is there already, which is a NOTICE.
+bool stays_as_it_is(const std::string& name) {
+  if (!store::load(name))
+    return false;
+  boundary::notice("policy " + quote(name) + " already exists, skipping");
+  return true;
+}
+
 /// The present name of a table, kept beside its oid for the day when it is gone.
 void note_name(core::Fields& fields, const char* oid_field, const char* name_field) {
   const auto found = fields.find(oid_field);
@@ -93,10 +101,8 @@ void add(Definition definition, bool if_not_exists) {
   if (!fields["name"])
     throw Failure(core::sqlstate::null_value_not_allowed, "name must not be null");
   const std::string name = *fields["name"];
-  if (if_not_exists && store::load(name)) {
-    boundary::notice("policy " + quote(name) + " already exists, skipping");
+  if (if_not_exists && stays_as_it_is(name))
     return;
-  }
   one_column_is_many(fields);
   if (!fields["target"])
     throw Failure(core::sqlstate::null_value_not_allowed, "target must not be null");
@@ -123,10 +129,8 @@ void add(Definition definition, bool if_not_exists) {
 }
 
 void adopt_preset(const std::string& name, const presets::Names& names, bool if_not_exists) {
-  if (if_not_exists && store::load(name)) {
-    boundary::notice("policy " + quote(name) + " already exists, skipping");
+  if (if_not_exists && stays_as_it_is(name))
     return;
-  }
   const core::Policy policy = presets::build(name, names);
   add({presets::fields_of(policy), policy.activities, policy.declared}, false);
 }

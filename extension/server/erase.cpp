@@ -116,16 +116,36 @@ void archive_to(core::RowChange& change, const core::Relation& archive, std::int
   }
 }
 
+/// Whether a leaf is a table, or a part of it.
+bool is_part_of(const core::Relation& leaf, const core::Relation& table) {
+  return leaf.oid == table.oid || catalog::inherits_from(leaf.oid, table.oid);
+}
+
+/// The archive that takes the rows of a leaf: that of the target or of the dependent that it is, or is a part of.
+core::Relation archive_for(const Resolved& resolved, const core::Relation& leaf) {
+  if (is_part_of(leaf, resolved.rule.target))
+    return resolved.archive;
+  core::Relation archive = archive_of(leaf);
+  for (const Edge& edge : resolved.edges)
+    if (edge.action == EdgeAction::remove && is_part_of(leaf, edge.bond.child)) {
+      archive = archive_of(edge.bond.child);
+      break;
+    }
+  require_own_archive(archive, resolved.owner);
+  return archive;
+}
+
+/// What shall happen to victims or dependents in one leaf.
 core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
                           std::int64_t run_id) {
   const core::Rule& rule = resolved.rule;
   core::RowChange change;
-  change.leaf = catalog::relation(leaves.oid(leaf), rule.target.label());
-  change.root = rule.target;
-  change.through_root = catalog::watches_statements(rule.target);
+  change.leaf = catalog::relation(leaves.oid(leaf), "of a victim or dependent");
+  change.root = is_part_of(change.leaf, rule.target) ? rule.target : catalog::root_of(change.leaf);
+  change.through_root = catalog::watches_statements(change.root);
   change.set_clause = rule.set_clause;
   if (resolved.archive.oid != InvalidOid)
-    archive_to(change, resolved.archive, run_id);
+    archive_to(change, archive_for(resolved, change.leaf), run_id);
   return change;
 }
 
@@ -225,36 +245,6 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
 
 namespace {
 
-/// The archive that takes the rows of a leaf: that of the target or of the dependent that it is, or is a part of.
-core::Relation archive_for(const Resolved& resolved, const core::Relation& leaf) {
-  const auto is_part_of = [&](const core::Relation& table) {
-    return leaf.oid == table.oid || catalog::inherits_from(leaf.oid, table.oid);
-  };
-  if (is_part_of(resolved.rule.target))
-    return resolved.archive;
-  core::Relation archive = archive_of(leaf);
-  for (const Edge& edge : resolved.edges)
-    if (edge.action == EdgeAction::remove && is_part_of(edge.bond.child)) {
-      archive = archive_of(edge.bond.child);
-      break;
-    }
-  require_own_archive(archive, resolved.owner);
-  return archive;
-}
-
-/// A dependent's or victim's rows of one leaf, as a change.
-core::RowChange family_change(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
-                              std::int64_t run_id) {
-  core::RowChange change;
-  change.leaf = catalog::relation(leaves.oid(leaf), "of a dependent");
-  change.root = catalog::root_of(change.leaf);
-  change.through_root = catalog::watches_statements(change.root);
-  change.set_clause = resolved.rule.set_clause;
-  if (resolved.archive.oid != InvalidOid)
-    archive_to(change, archive_for(resolved, change.leaf), run_id);
-  return change;
-}
-
 /// Emptied rows by leaf and by the edges they hang on: a row may hang on several, and is updated once.
 std::map<std::pair<std::uint16_t, std::vector<std::uint16_t>>, std::vector<RowKey>>
 emptied_rows(const Resolved& resolved, const FamilyTree& tree) {
@@ -308,7 +298,7 @@ Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Se
     expected.push_back(keys.size());
   };
   for (const auto& [leaf, keys] : by_leaf)
-    add(family_change(resolved, selection.leaves, leaf, run_id), keys);
+    add(change_of(resolved, selection.leaves, leaf, run_id), keys);
   for (const auto& [where, keys] : emptied_rows(resolved, tree))
     add(emptying(resolved, selection.leaves, where.first, where.second), keys);
   if (changes.empty())
