@@ -12,27 +12,9 @@ SET search_path = policy_subject, public;
 SET timezone = 'UTC';
 SELECT plan(33);
 
--- What a run of a policy does: the rows affected and, where there are any, blocked ones and dependents; or its error.
-CREATE FUNCTION run(policy text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    seen record;
-    did retention.result;
-BEGIN
-    SELECT expected_rows, blocked INTO seen FROM retention.preview(policy) WHERE role = 'target';
-    did := retention.apply(policy);
-    IF NOT did.success THEN RETURN did.sqlstate || ' ' || did.message; END IF;
-    IF did.affected <> seen.expected_rows OR did.skipped_blocked <> seen.blocked THEN RAISE 'the preview says %, the run did %', seen, did; END IF;
-    RETURN did.affected || CASE WHEN did.skipped_blocked > 0 THEN ' blocked ' || did.skipped_blocked ELSE '' END
-           || CASE WHEN did.dependents <> '{}' THEN ' ' || did.dependents::text ELSE '' END;
-END $$;
-CREATE FUNCTION ids(relation regclass) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(id::text, '' '' ORDER BY id) FROM %s', relation) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
-CREATE FUNCTION ago(days int) RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT now() - days * interval '1 day' $$;
+\getenv test PG_ABS_SRCDIR
+\set functions :test '/policy_functions.psql'
+\i :functions
 
 -- ---- Paths ----
 
