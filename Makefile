@@ -4,6 +4,7 @@
 #   make install       both, into the PostgreSQL of PG_CONFIG make installcheck  pgTAP and isolation, running server
 #   make runnercheck   TAP tests (start their own servers)    make lint          layering, exports, versions
 #   make format        clang-format in place                  make dist          a release zip
+#   make matrix        every test on PostgreSQL 15, 17 and 18; MATRIX="PG_CONFIG..." for others
 #
 # PG_CONFIG=/path/to/pg_config chooses the PostgreSQL, CXX=clang++ the compiler; changing either rebuilds.
 
@@ -31,7 +32,7 @@ ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # Server headers come as system headers, so that our warnings stay ours.
 SERVER_INCLUDES := -isystem $(shell $(PG_CONFIG) --includedir-server) -isystem $(shell $(PG_CONFIG) --includedir)
-WARNINGS        = -Wall -Wextra -Wno-register -Wno-unused-parameter
+WARNINGS        = -Wall -Wextra -Wno-register -Wno-unused-parameter -Wno-shadow=compatible-local
 ifneq ($(findstring clang,$(shell $(CXX) --version)),)
 # The server's own flags are the ones of the compiler that built it.
 WARNINGS       += -Wno-unknown-warning-option
@@ -61,11 +62,13 @@ $(SQL_BUILT): $(SQL_PARTS) pg_retention.control
 	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
 
 # Visibility alone does not hide the instances of std:: templates: the library exports what the SQL script names.
-extension/exports.txt: $(SQL_BUILT)
-	(echo Pg_magic_func; echo _PG_init; sed -n "s/.*'MODULE_PATHNAME', *'\([A-Za-z0-9_]*\)'.*/\1\npg_finfo_\1/p" $(SQL_BUILT) | sort -u) > $@.tmp && mv $@.tmp $@
+# The scripts of earlier versions count: an updated library serves them until ALTER EXTENSION ran.
+extension/exports.txt: $(SQL_BUILT) $(DATA)
+	(echo Pg_magic_func; echo _PG_init; sed -n "s/.*'MODULE_PATHNAME', *'\([A-Za-z0-9_]*\)'.*/\1\npg_finfo_\1/p" $^ | sort -u) > $@.tmp && mv $@.tmp $@
 
-# Objects of one server version, compiler or extension version never mix with those of another.
-BUILT_WITH := $(shell $(PG_CONFIG) --version) $(PGXS) $(CXX) $(EXTVERSION)
+# Objects of one server version, compiler, extension version or set of the runner's flags never mix with those of another.
+RUNNER_CXXFLAGS ?= -O2 -g
+BUILT_WITH := $(shell $(PG_CONFIG) --version) $(PGXS) $(CXX) $(EXTVERSION) $(RUNNER_CXXFLAGS)
 ifneq ($(file < .built-with),$(BUILT_WITH))
 .PHONY: .built-with
 endif
@@ -75,14 +78,13 @@ $(OBJS) $(RUNNER) $(UNIT_OBJS): .built-with
 
 -include $(OBJS:.o=.d) $(RUNNER:.o=.d)
 
-# ---- the runner: a program of its own, libpq alone ----
-RUNNER_CXXFLAGS ?= -O2 -g
+# ---- the runner: a program of its own, with libpq and, for the bar of --progress, the terminal's description ----
 $(RUNNER): runner/%.o: runner/%.cpp
 	$(CXX) -std=c++17 $(RUNNER_CXXFLAGS) -Wall -Wextra -MMD -MP -I$(CURDIR) -isystem $(shell $(PG_CONFIG) --includedir) \
 	  -DPG_RETENTION_VERSION='"$(EXTVERSION)"' -c -o $@ $<
 
 runner/pg_retention: $(RUNNER)
-	$(CXX) $(RUNNER_CXXFLAGS) -o $@ $(RUNNER) -L$(shell $(PG_CONFIG) --libdir) -lpq
+	$(CXX) $(RUNNER_CXXFLAGS) -o $@ $(RUNNER) -L$(shell $(PG_CONFIG) --libdir) -lpq -ltinfo
 
 .PHONY: install-runner uninstall-runner unit runnercheck lint format dist
 install: install-runner
@@ -118,6 +120,10 @@ runnercheck:
 	$(if $(PROVE_TESTS),,$(error no tests under test/t))
 	@test "$$(id -u)" != 0 || { echo 'make runnercheck: PostgreSQL does not run as root; use an unprivileged user, or ./test/run' >&2; exit 1; }
 	$(prove_installcheck)
+
+.PHONY: matrix
+matrix:
+	./test/matrix
 
 lint: all
 	./test/lint

@@ -48,7 +48,10 @@ extern "C" {
 PG_MODULE_MAGIC;
 
 void _PG_init(void);
-void _PG_init(void) { server::settings::define(); }
+void _PG_init(void) {
+  server::settings::define();
+  boundary::watch_schema();
+}
 
 PG_FUNCTION_INFO_V1(retention_library_version);
 Datum retention_library_version(PG_FUNCTION_ARGS) {
@@ -69,10 +72,7 @@ PG_FUNCTION_INFO_V1(retention_run);
 Datum retention_run(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) {
     const std::string policy = server::required_argument(fcinfo, 0, "policy");
-    server::BatchLimits limits;
-    limits.max_rows = server::positive_argument(fcinfo, 1, "max_rows");
-    limits.max_runtime = server::microseconds_argument(fcinfo, 2, "max_runtime");
-    limits.batch_rows = server::positive_argument(fcinfo, 3, "batch_rows");
+    const auto limits = server::batch_limits(fcinfo);
     boundary::begin_procedure(fcinfo, "retention.run",
                               "SELECT * FROM retention.apply(...) runs in the caller's transaction.");
     const auto outcome = server::run_in_batches(policy, limits);

@@ -1,10 +1,11 @@
-// One connection to the server: statements in, rows out, errors as exceptions, signals as cancellations.
+// Connections to the server: statements in, rows out, errors as exceptions.
 #pragma once
 
 #include "options.hpp"
 
 #include <libpq-fe.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -13,6 +14,9 @@
 #include <vector>
 
 namespace pg_retention::runner {
+
+/// How long a cancellation may go unheard before it is sent again.
+inline constexpr std::chrono::milliseconds cancel_patience{500};
 
 /// The root of everything that can go wrong between the program and the server.
 class DatabaseError : public std::runtime_error {
@@ -58,11 +62,22 @@ public:
   using DatabaseError::DatabaseError;
 };
 
-/// From now on SIGINT and SIGTERM are requests to stop, and a reader that went away is a failed write.
-void watch_signals();
+/// What goes with a statement: a value in text form, or bytes as the server sent them.
+struct Parameter {
+  Parameter(std::string given, bool is_bytes = false) : value(std::move(given)), binary(is_bytes) {}
+  Parameter(const char* given) : value(given) {}
 
-/// The name of the signal that asked the program to stop, or nothing.
-[[nodiscard]] std::optional<std::string_view> stop_request();
+  std::string value;
+  bool binary = false;
+};
+
+/// One statement with what goes with it.
+struct Statement {
+  std::string sql;
+  std::vector<Parameter> parameters = {};
+  bool binary_result = false; ///< values come as the server keeps them, independent of the session's styles
+  bool stoppable = true;      ///< a request to stop cancels it
+};
 
 /// The rows of one statement.
 class Rows {
@@ -71,7 +86,7 @@ public:
 
   [[nodiscard]] int count() const { return PQntuples(result_.get()); }
   [[nodiscard]] int columns() const { return PQnfields(result_.get()); }
-  /// One value in text form, or nothing for NULL.
+  /// One value as it was asked for, or nothing for NULL.
   [[nodiscard]] std::optional<std::string> value(int row, int column) const;
   /// One value by its column's name; a name that the statement does not have is a programming error.
   [[nodiscard]] std::optional<std::string> value(int row, std::string_view column) const;
@@ -83,22 +98,52 @@ private:
 /// An open connection; closed when it goes out of scope.
 class Connection {
 public:
-  /// Connects as the options and the environment say, asking for a password where they allow it.
-  explicit Connection(const Options& options);
+  /// Sends a statement and returns at once; its answer is for `receive`.
+  void send(const Statement& statement);
 
-  /// Runs one statement; a request to stop that arrives meanwhile cancels it on the server.
-  Rows query(const std::string& sql, const std::vector<std::string>& parameters = {});
+  /// Takes in what the server has sent, without waiting: the rows when the statement has come to its end, nothing while
+  /// the server is still at it. A statement that failed ends as ServerError, a connection that broke as ConnectionLost.
+  [[nodiscard]] std::optional<Rows> receive();
 
-  /// The server's version as it prints it.
+  /// Asks the server to give up the statement that is under way.
+  void cancel() const;
+
+  /// Sends a statement and waits for its end; a request to stop that arrives meanwhile cancels it on the server.
+  Rows query(const Statement& statement);
+
+  /// What becomes readable when the server has sent something.
+  [[nodiscard]] int descriptor() const { return PQsocket(connection_.get()); }
+  /// The process that serves this connection.
+  [[nodiscard]] int backend() const { return PQbackendPID(connection_.get()); }
+  /// The server's version as it prints it, and as a number.
   [[nodiscard]] std::string server_version() const;
+  [[nodiscard]] int server_version_number() const { return PQserverVersion(connection_.get()); }
   /// Whether statements can still be sent.
   [[nodiscard]] bool usable() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
 
 private:
-  void await_result();
+  friend class Login;
+  Connection(PGconn* connection, bool verbose);
+  Rows ended();
 
   std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
   bool verbose_;
+  std::string sql_;
+  std::optional<Rows> rows_;
+  std::optional<ServerError> error_;
+};
+
+/// The way to the server that the options and the environment say; a password is asked for once, where they allow it.
+class Login {
+public:
+  explicit Login(const Options& options) : options_(options) {}
+
+  /// Opens one connection, or throws CannotConnect.
+  [[nodiscard]] Connection open();
+
+private:
+  const Options& options_;
+  std::optional<std::string> password_;
 };
 
 } // namespace pg_retention::runner

@@ -1,7 +1,7 @@
 // The program pg_retention: runs the retention policies of a database and logs what the server answers.
 #include "commands.hpp"
+#include "message.hpp"
 #include "options.hpp"
-#include "report.hpp"
 
 /// Reads the command line, does what it says, and returns one of the documented exit codes.
 int main(int argc, char** argv) {

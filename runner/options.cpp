@@ -3,12 +3,11 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <limits>
 #include <string_view>
-
-#ifndef PG_RETENTION_VERSION
-#error "PG_RETENTION_VERSION must be given on the compile line, as a string"
-#endif
+#include <utility>
 
 namespace pg_retention::runner {
 namespace {
@@ -42,29 +41,90 @@ std::string unexpected(const std::string& argument) {
   return "too many command-line arguments (first is " + shown(argument) + ")";
 }
 
-/// The flags as they were given, before they are weighed against each other.
-struct Flags {
+/// The options as they were given, before they are weighed against each other.
+struct Given {
   bool no_password = false;
   bool password = false;
   bool quiet = false;
   bool verbose = false;
   bool help = false;
   bool version = false;
+  bool no_strict = false;
+  bool single_transaction = false;
+  bool progress = false;
   std::string format = "text";
+  std::optional<std::string> jobs, max_rows, max_runtime, batch_rows, max_rows_per_second, sleep, vacuum;
 };
 
-/// The one place where options that contradict each other are refused.
-void settle(Options& options, const Flags& flags) {
-  if (flags.no_password && flags.password)
-    throw UsageError("options -w/--no-password and -W/--password cannot be used together");
-  if (flags.quiet && flags.verbose)
-    throw UsageError("options -q/--quiet and -v/--verbose cannot be used together");
-  if (flags.format != "text" && flags.format != "json")
-    throw UsageError("invalid value " + shown(flags.format) + " for option --log-format: must be text or json");
-  if (flags.quiet && options.command != Command::run)
-    throw UsageError("option -q/--quiet can be used only with the command \"run\"");
-  if (options.all && options.command != Command::run)
-    throw UsageError("option -a/--all can be used only with the command \"run\"");
+/// Words a value that its option cannot take.
+UsageError wrong_value(const std::string& option, const std::string& value, const std::string& wanted) {
+  return UsageError("invalid value " + shown(value) + " for option " + option + ": must be " + wanted);
+}
+
+/// A whole number from 1 to `most`; anything else is refused by the option's name.
+std::int64_t whole_number(const std::string& option, const std::string& text,
+                          std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
+  std::int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, failure] = std::from_chars(text.data(), end, number);
+  if (failure != std::errc() || stopped != end || number < 1 || number > most)
+    throw wrong_value(option, text, "a whole number from 1 to " + std::to_string(most));
+  return number;
+}
+
+/// Refuses what only the command "run" knows beside another command.
+void refuse_outside_run(const Options& options, const Given& given) {
+  if (options.command == Command::run)
+    return;
+  const std::pair<bool, const char*> of_run[] = {
+      {given.quiet, "-q/--quiet"},
+      {options.all, "-a/--all"},
+      {given.jobs.has_value(), "-j/--jobs"},
+      {given.max_rows.has_value(), "--max-rows"},
+      {given.max_runtime.has_value(), "--max-runtime"},
+      {given.batch_rows.has_value(), "--batch-rows"},
+      {given.max_rows_per_second.has_value(), "--max-rows-per-second"},
+      {given.sleep.has_value(), "--sleep"},
+      {given.no_strict, "--no-strict"},
+      {given.single_transaction, "--single-transaction"},
+      {given.progress, "--progress"},
+      {given.vacuum.has_value(), "--vacuum"},
+  };
+  for (const auto& [is_given, name] : of_run)
+    if (is_given)
+      throw UsageError(std::string("option ") + name + " can be used only with the command \"run\"");
+}
+
+/// Refuses pairs that contradict each other, by both names.
+void refuse_conflicts(const Given& given) {
+  const auto apart = [](bool one, const char* first, bool other, const char* second) {
+    if (one && other)
+      throw UsageError(std::string("options ") + first + " and " + second + " cannot be used together");
+  };
+  apart(given.no_password, "-w/--no-password", given.password, "-W/--password");
+  apart(given.quiet, "-q/--quiet", given.verbose, "-v/--verbose");
+  apart(given.quiet, "-q/--quiet", given.progress, "--progress");
+  // One transaction has no batches to limit, to pace, to share among connections, or to show before its end.
+  const std::pair<bool, const char*> of_batches[] = {
+      {given.jobs.has_value(), "-j/--jobs"},
+      {given.max_rows.has_value(), "--max-rows"},
+      {given.max_runtime.has_value(), "--max-runtime"},
+      {given.batch_rows.has_value(), "--batch-rows"},
+      {given.max_rows_per_second.has_value(), "--max-rows-per-second"},
+      {given.sleep.has_value(), "--sleep"},
+      {given.no_strict, "--no-strict"},
+      {given.progress, "--progress"},
+  };
+  for (const auto& [is_given, name] : of_batches)
+    apart(given.single_transaction, "--single-transaction", is_given, name);
+}
+
+/// The one place where options are weighed: values that cannot be, and options that contradict each other, are refused.
+void settle(Options& options, const Given& given) {
+  refuse_conflicts(given);
+  if (given.format != "text" && given.format != "json")
+    throw wrong_value("--log-format", given.format, "text or json");
+  refuse_outside_run(options, given);
   if (options.all && !options.policies.empty())
     throw UsageError("cannot run every policy (-a/--all) and named policies (POLICY) at the same time");
   if (options.command == Command::run && !options.all && options.policies.empty())
@@ -72,15 +132,37 @@ void settle(Options& options, const Flags& flags) {
   if (std::any_of(options.policies.begin(), options.policies.end(), [](const auto& name) { return name.empty(); }))
     throw UsageError("a policy name cannot be empty");
 
-  if (flags.no_password)
+  if (given.jobs)
+    options.jobs = static_cast<int>(whole_number("-j/--jobs", *given.jobs, most_jobs));
+  if (given.max_rows)
+    options.limits.max_rows = whole_number("--max-rows", *given.max_rows);
+  if (given.batch_rows)
+    options.limits.batch_rows = whole_number("--batch-rows", *given.batch_rows);
+  if (given.max_rows_per_second)
+    options.limits.max_rows_per_second = whole_number("--max-rows-per-second", *given.max_rows_per_second);
+  options.limits.max_runtime = given.max_runtime;
+  options.limits.sleep = given.sleep;
+  options.limits.strict = !given.no_strict;
+  options.single_transaction = given.single_transaction;
+  options.progress = given.progress;
+  if (given.vacuum) {
+    if (*given.vacuum == "always")
+      options.vacuum = VacuumWhen::always;
+    else if (*given.vacuum == "never")
+      options.vacuum = VacuumWhen::never;
+    else if (*given.vacuum != "auto")
+      throw wrong_value("--vacuum", *given.vacuum, "auto, always or never");
+  }
+
+  if (given.no_password)
     options.prompt = PasswordPrompt::never;
-  if (flags.password)
+  if (given.password)
     options.prompt = PasswordPrompt::always;
-  if (flags.quiet)
+  if (given.quiet)
     options.verbosity = Verbosity::quiet;
-  if (flags.verbose)
+  if (given.verbose)
     options.verbosity = Verbosity::verbose;
-  options.format = flags.format == "json" ? LogFormat::json : LogFormat::text;
+  options.format = given.format == "json" ? LogFormat::json : LogFormat::text;
 }
 
 } // namespace
@@ -98,23 +180,33 @@ std::vector<std::string> take_arguments(int argc, char** argv) {
 
 Options parse_options(const std::vector<std::string>& arguments) {
   Options options;
-  Flags flags;
+  Given given;
 
   CLI::App app{"pg_retention", "pg_retention"};
   app.set_help_flag();
   app.require_subcommand(0, 1);
-  app.add_flag("-?,--help", flags.help);
-  app.add_flag("-V,--version", flags.version);
+  app.add_flag("-?,--help", given.help);
+  app.add_flag("-V,--version", given.version);
   app.add_option("-h,--host", options.host)->take_last();
   app.add_option("-p,--port", options.port)->take_last();
   app.add_option("-U,--username", options.user)->take_last();
   app.add_option("-d,--dbname", options.dbname)->take_last();
-  app.add_flag("-w,--no-password", flags.no_password);
-  app.add_flag("-W,--password", flags.password);
-  app.add_option("--log-format", flags.format)->take_last();
-  app.add_flag("-q,--quiet", flags.quiet);
-  app.add_flag("-v,--verbose", flags.verbose);
+  app.add_flag("-w,--no-password", given.no_password);
+  app.add_flag("-W,--password", given.password);
+  app.add_option("--log-format", given.format)->take_last();
+  app.add_flag("-q,--quiet", given.quiet);
+  app.add_flag("-v,--verbose", given.verbose);
   app.add_flag("-a,--all", options.all);
+  app.add_option("-j,--jobs", given.jobs)->take_last();
+  app.add_option("--max-rows", given.max_rows)->take_last();
+  app.add_option("--max-runtime", given.max_runtime)->take_last();
+  app.add_option("--batch-rows", given.batch_rows)->take_last();
+  app.add_option("--max-rows-per-second", given.max_rows_per_second)->take_last();
+  app.add_option("--sleep", given.sleep)->take_last();
+  app.add_flag("--no-strict", given.no_strict);
+  app.add_flag("--single-transaction", given.single_transaction);
+  app.add_flag("--progress", given.progress);
+  app.add_option("--vacuum", given.vacuum)->take_last();
 
   CLI::App* run = app.add_subcommand("run")->fallthrough();
   CLI::App* preview = app.add_subcommand("preview")->fallthrough();
@@ -128,7 +220,7 @@ Options parse_options(const std::vector<std::string>& arguments) {
     // CLI11 reads a vector from its end.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ExtrasError&) {
-    if (!flags.help && !flags.version) {
+    if (!given.help && !given.version) {
       const std::vector<std::string> extras = app.remaining(true);
       if (!app.get_subcommands().empty() || extras.front().front() == '-')
         throw UsageError(unexpected(extras.front()));
@@ -143,8 +235,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
   }
 
   // Asking for help is never an error, whatever stands beside it.
-  if (flags.help || flags.version) {
-    options.command = flags.help ? Command::help : Command::version;
+  if (given.help || given.version) {
+    options.command = given.help ? Command::help : Command::version;
     return options;
   }
   if (run->parsed())
@@ -156,68 +248,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
   else
     throw UsageError("no command given: run, preview or status");
 
-  settle(options, flags);
+  settle(options, given);
   return options;
-}
-
-std::string version_text() { return "pg_retention " PG_RETENTION_VERSION "\n"; }
-
-std::string help_text() {
-  return R"(pg_retention runs the data retention policies of a PostgreSQL database.
-
-Usage:
-  pg_retention run [OPTION]... POLICY...
-  pg_retention run [OPTION]... --all
-  pg_retention preview [OPTION]... [POLICY]...
-  pg_retention status [OPTION]...
-
-Commands:
-  run                       run the named policies, one after the other, each in its own
-                            transaction; a policy that fails does not stop the others
-  preview                   show what a run would do now, and change nothing; without
-                            POLICY: every policy that "run --all" would run
-  status                    show each policy and how its last run went
-
-General options:
-  -a, --all                 run every policy that is not paused (with "run" only)
-      --log-format=FORMAT   text (the default) or json: one line for each policy on
-                            standard output, with RFC 3339 times in UTC
-  -q, --quiet               show only failures and errors (with "run" only)
-  -v, --verbose             also show versions, statements and server notices, on
-                            standard error
-  -V, --version             show the version, then exit
-  -?, --help                show this help, then exit
-
-Connection options:
-  -h, --host=HOST           database server host or socket directory
-  -p, --port=PORT           database server port
-  -U, --username=NAME       user name to connect as
-  -d, --dbname=DBNAME       database to connect to: a name, a conninfo string or a URI;
-                            --host, --port and --username override what it says
-  -w, --no-password         never ask for a password
-  -W, --password            ask for the password before connecting
-
-Without -w and -W a password is asked for, on the terminal, when the server needs one
-and neither PGPASSWORD nor a password file gives it. A password in a conninfo string or
-a URI is blanked in the process list as the program starts; a password file is safer.
-
-Environment:
-  PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGPASSFILE, PGSERVICE,
-  PGSERVICEFILE, PGSSLMODE, PGCONNECT_TIMEOUT, PGOPTIONS and the other variables that
-  libpq reads, as for psql.
-
-Signals:
-  SIGINT and SIGTERM cancel the running statement, which undoes what it did; that policy
-  is reported as cancelled, those after it as not run, and the exit code is 1.
-
-Exit codes:
-  0  done
-  1  a policy failed, was cancelled or was not run; or a report could not be written
-  2  the command line is wrong
-  3  cannot connect to the server
-  4  refused: the extension is missing, its versions differ, the server is read only,
-     or the user may not run policies
-)";
 }
 
 } // namespace pg_retention::runner

@@ -1,6 +1,7 @@
 // What the command line asks for: one struct, and one place where its parts are weighed against each other.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,6 +16,20 @@ enum class Command { run, preview, status, help, version };
 enum class LogFormat { text, json };
 enum class PasswordPrompt { if_needed, never, always };
 enum class Verbosity { quiet, normal, verbose };
+enum class VacuumWhen { automatic, always, never };
+
+/// The most connections of a run, and the most slices that the server cuts a policy into.
+inline constexpr int most_jobs = 64;
+
+/// How far and how gently a run goes; what is absent is left to the server.
+struct RunLimits {
+  std::optional<std::int64_t> max_rows;
+  std::optional<std::string> max_runtime; ///< a PostgreSQL interval
+  std::optional<std::int64_t> batch_rows;
+  std::optional<std::int64_t> max_rows_per_second;
+  std::optional<std::string> sleep; ///< a PostgreSQL interval
+  bool strict = true;
+};
 
 /// Everything the command line says; a connection value that is absent is left to libpq (environment, service,
 /// default).
@@ -22,6 +37,11 @@ struct Options {
   Command command = Command::help;
   std::vector<std::string> policies;
   bool all = false;
+  int jobs = 1;
+  RunLimits limits;
+  bool single_transaction = false;
+  bool progress = false;
+  VacuumWhen vacuum = VacuumWhen::automatic;
 
   std::optional<std::string> dbname; ///< a name, a conninfo string or a URI
   std::optional<std::string> host;

@@ -1,10 +1,11 @@
 #include "report.hpp"
 
-#include "connection.hpp"
+#include "message.hpp"
+#include "table.hpp"
+#include "terminal.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -31,31 +32,29 @@ std::string now_utc() {
   return text;
 }
 
-/// Keeps a text away from the terminal's control: names and messages come from the database.
-std::string visible(std::string_view text, std::string_view allowed) {
-  std::string shown;
-  for (const char c : text) {
-    const unsigned code = static_cast<unsigned char>(c);
-    if ((code >= 0x20 && code != 0x7f) || allowed.find(c) != std::string_view::npos) {
-      shown += c;
-    } else if (c == '\n') {
-      shown += "\\n";
-    } else if (c == '\t') {
-      shown += "\\t";
-    } else {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\x%02x", code);
-      shown += escape;
-    }
-  }
-  return shown;
+/// Writes one line at once: whoever reads along sees each policy as it ends.
+void write_line(const std::string& line) {
+  withdraw_status_line();
+  std::cout << line << std::endl;
 }
 
-/// Keeps a text on one line as well.
-std::string one_line(std::string_view text) { return visible(text, {}); }
+/// Writes a table for people.
+void write_table(const Table& table) {
+  for (const std::string& line : table.lines())
+    write_line(line);
+}
 
-/// Writes one line at once: whoever reads along sees each policy as it ends.
-void write_line(const std::string& line) { std::cout << line << std::endl; }
+/// A duration as both formats have it: milliseconds, to the microsecond.
+Json duration_value(const std::optional<double>& milliseconds) {
+  return milliseconds ? Json(std::round(*milliseconds * 1000) / 1000) : Json(nullptr);
+}
+
+/// The same for people.
+std::string duration_text(double milliseconds) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.1f ms", milliseconds);
+  return text;
+}
 
 /// Writes one object as one line; bytes that are not UTF-8 are replaced.
 void write_line(const Json& object) { write_line(object.dump(-1, ' ', false, Json::error_handler_t::replace)); }
@@ -74,57 +73,6 @@ Json parsed_value(const std::optional<std::string>& value) {
 /// A boolean of the server.
 Json boolean_value(const std::optional<std::string>& value) { return value ? Json(*value == "t") : Json(nullptr); }
 
-/// Columns as wide as they need to be, in characters; numbers stand right.
-class Table {
-public:
-  explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
-
-  /// Adds one row; it has as many cells as the header.
-  void add(std::vector<std::string> cells) {
-    for (std::string& cell : cells)
-      cell = one_line(cell);
-    rows_.push_back(std::move(cells));
-  }
-
-  /// Writes the header, a rule and the rows.
-  void write() const {
-    std::vector<std::size_t> widths(rows_.front().size(), 0);
-    for (const auto& row : rows_)
-      for (std::size_t i = 0; i < row.size(); ++i)
-        widths[i] = std::max(widths[i], characters(row[i]));
-    for (std::size_t r = 0; r < rows_.size(); ++r) {
-      write_row(rows_[r], widths);
-      if (r == 0)
-        write_rule(widths);
-    }
-  }
-
-private:
-  static std::size_t characters(const std::string& text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-  }
-  static bool is_number(const std::string& text) {
-    return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  }
-  static void write_row(const std::vector<std::string>& row, const std::vector<std::size_t>& widths) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::string space(widths[i] - characters(row[i]), ' ');
-      line += (i == 0 ? " " : " | ") + (is_number(row[i]) ? space + row[i] : row[i] + space);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    write_line(line);
-  }
-  static void write_rule(const std::vector<std::size_t>& widths) {
-    std::string line;
-    for (std::size_t i = 0; i < widths.size(); ++i)
-      line += (i == 0 ? "" : "+") + std::string(widths[i] + 2, '-');
-    write_line(line);
-  }
-
-  std::vector<std::vector<std::string>> rows_;
-};
-
 /// The part of a line in parentheses: what is known of the run, in the words of the manual.
 std::string particulars(const Outcome& outcome) {
   std::string text;
@@ -135,6 +83,12 @@ std::string particulars(const Outcome& outcome) {
   };
   if (outcome.run_id)
     add("run " + *outcome.run_id);
+  std::string runs;
+  for (const Outcome& part : outcome.parts)
+    if (part.run_id)
+      runs += " " + *part.run_id;
+  if (!runs.empty())
+    add("runs" + runs);
   if (outcome.action && outcome.affected)
     add(*outcome.action + " " + *outcome.affected + (*outcome.affected == "1" ? " row" : " rows"));
   if (outcome.subjects)
@@ -151,11 +105,8 @@ std::string particulars(const Outcome& outcome) {
     add("cutoff " + *outcome.cutoff);
   if (outcome.batches)
     add(*outcome.batches + (*outcome.batches == "1" ? " batch" : " batches"));
-  if (outcome.duration_ms) {
-    char duration[48];
-    std::snprintf(duration, sizeof duration, "%.1f ms", *outcome.duration_ms);
-    add(duration);
-  }
+  if (outcome.duration_ms)
+    add(duration_text(*outcome.duration_ms));
   if (outcome.stop_reason && outcome.success && *outcome.stop_reason != "done")
     add("stopped: " + *outcome.stop_reason);
   if (outcome.sqlstate)
@@ -188,38 +139,37 @@ Json json_line(const Outcome& outcome) {
   line["cutoff"] = text_value(outcome.cutoff);
   line["started"] = text_value(outcome.started);
   line["finished"] = text_value(outcome.finished);
-  line["duration_ms"] = outcome.duration_ms ? Json(std::round(*outcome.duration_ms * 1000) / 1000) : Json(nullptr);
+  line["duration_ms"] = duration_value(outcome.duration_ms);
   line["batches"] = parsed_value(outcome.batches);
   line["stop_reason"] = text_value(outcome.stop_reason);
   line["sqlstate"] = text_value(outcome.sqlstate);
   line["error_detail"] = text_value(outcome.error_detail);
+  line["slices"] = Json::array();
+  for (const Outcome& part : outcome.parts)
+    line["slices"].push_back({{"slice", part.slice},
+                              {"run_id", parsed_value(part.run_id)},
+                              {"success", part.success},
+                              {"message", part.message},
+                              {"affected", parsed_value(part.affected)},
+                              {"duration_ms", duration_value(part.duration_ms)},
+                              {"stop_reason", text_value(part.stop_reason)},
+                              {"sqlstate", text_value(part.sqlstate)}});
   return line;
 }
 
-} // namespace
-
-void note(std::string_view text) { std::cerr << "pg_retention: " << visible(text, "\n\t") << std::endl; }
-
-void error(std::string_view text) { std::cerr << "pg_retention: error: " << visible(text, "\n\t") << std::endl; }
-
-void hint(std::string_view text) {
-  if (!text.empty())
-    std::cerr << "pg_retention: hint: " << visible(text, "\n\t") << std::endl;
-}
-
-std::string whole(const ServerError& failure) {
-  std::string text = failure.severity.empty() ? std::string() : failure.severity + ":  ";
-  text += failure.what();
-  if (!failure.sqlstate().empty())
-    text += " (SQLSTATE " + failure.sqlstate() + ")";
-  if (!failure.detail.empty())
-    text += "\nDETAIL:  " + failure.detail;
-  if (!failure.hint.empty())
-    text += "\nHINT:  " + failure.hint;
-  if (!failure.context.empty())
-    text += "\nCONTEXT:  " + failure.context;
+/// Bytes for people.
+std::string bytes_text(std::int64_t bytes) {
+  static constexpr const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
+  double size = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; size >= 10240 && unit + 1 < std::size(units); ++unit)
+    size /= 1024;
+  char text[48];
+  std::snprintf(text, sizeof text, "%.0f %s", size, units[unit]);
   return text;
 }
+
+} // namespace
 
 void Report::outcome(const Outcome& outcome) {
   if (verbosity_ == Verbosity::quiet && outcome.success)
@@ -228,6 +178,36 @@ void Report::outcome(const Outcome& outcome) {
     write_line(json_line(outcome));
   else
     write_line(text_line(outcome));
+}
+
+void Report::vacuumed(const Vacuumed& table) {
+  if (verbosity_ == Verbosity::quiet && table.success)
+    return;
+  if (format_ == LogFormat::text) {
+    std::string line = now_utc() + " vacuum of " + table.name + (table.success ? ": ok: " : ": failed: ");
+    line += table.success ? bytes_text(table.bytes_returned()) + " given back to the operating system" : table.message;
+    line += " (" + std::to_string(table.dead_rows) + " dead rows, " + bytes_text(table.size_before) + " before";
+    if (table.size_after)
+      line += ", " + bytes_text(*table.size_after) + " after";
+    line += ", " + duration_text(table.duration_ms);
+    if (table.sqlstate)
+      line += ", SQLSTATE " + *table.sqlstate;
+    write_line(one_line(line + ")"));
+    return;
+  }
+  Json line;
+  line["time"] = now_utc();
+  line["vacuum"] = table.name;
+  line["success"] = table.success;
+  line["message"] = table.message;
+  line["dead_rows"] = table.dead_rows;
+  line["size_before"] = table.size_before;
+  line["size_after"] = table.size_after ? Json(*table.size_after) : Json(nullptr);
+  line["bytes_returned"] = table.bytes_returned();
+  line["duration_ms"] = duration_value(table.duration_ms);
+  line["sqlstate"] = text_value(table.sqlstate);
+  line["error_detail"] = text_value(table.error_detail);
+  write_line(line);
 }
 
 void Report::preview(const std::string& policy, const Rows& relations) {
@@ -261,7 +241,7 @@ void Report::preview(const std::string& policy, const Rows& relations) {
     table.add(std::move(cells));
   }
   write_line("Policy " + one_line(policy));
-  table.write();
+  write_table(table);
   write_line(std::string());
 }
 
@@ -311,7 +291,7 @@ void Report::status(const Rows& policies) {
     table.add(std::move(cells));
   }
   if (format_ == LogFormat::text)
-    table.write();
+    write_table(table);
 }
 
 bool Report::complete() {

@@ -1,38 +1,30 @@
-// What the program says: one line per policy on standard output, tables for people, diagnostics on standard error.
+// The results on standard output: one line per policy and per vacuum, tables for people.
 #pragma once
 
 #include "options.hpp"
+#include "outcome.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace pg_retention::runner {
 
-class Rows;
-class ServerError;
-
-/// A message of the program on standard error.
-void note(std::string_view text);
-/// An error of the program on standard error.
-void error(std::string_view text);
-/// What the user may do about the error above it; nothing when the text is empty.
-void hint(std::string_view text);
-
-/// A server error as the server words it: severity, message, SQLSTATE, detail and hint.
-[[nodiscard]] std::string whole(const ServerError& failure);
-
-/// How one policy ended; values are in the server's text form, absent ones are not known.
-struct Outcome {
-  std::string policy;
+/// What became of the vacuum of one table.
+struct Vacuumed {
+  std::string name;
   bool success = false;
   std::string message;
-  std::optional<std::string> run_id, action, affected, subjects, dependents;
-  std::optional<std::string> skipped_locked, skipped_blocked, skipped_held, skipped_returned;
-  std::optional<std::string> cutoff, started, finished;
-  std::optional<double> duration_ms;
-  std::optional<std::string> batches, stop_reason, sqlstate, error_detail;
+  std::int64_t dead_rows = 0;
+  std::int64_t size_before = 0; ///< bytes of the table, its indexes and what it keeps out of line
+  std::optional<std::int64_t> size_after;
+  double duration_ms = 0;
+  std::optional<std::string> sqlstate, error_detail;
+
+  /// What the operating system has got back; a table that grew meanwhile has given back nothing.
+  [[nodiscard]] std::int64_t bytes_returned() const {
+    return size_after && *size_after < size_before ? size_before - *size_after : 0;
+  }
 };
 
 /// Writes results to standard output in the format that the options ask for.
@@ -42,6 +34,8 @@ public:
 
   /// One line for the policy; a quiet report shows it only if it failed.
   void outcome(const Outcome& outcome);
+  /// One line for the table; a quiet report shows it only if it failed.
+  void vacuumed(const Vacuumed& table);
   /// What a run of the policy would do: a table, or one line of JSON.
   void preview(const std::string& policy, const Rows& relations);
   /// A policy whose preview failed.

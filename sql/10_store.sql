@@ -111,7 +111,15 @@ CREATE TABLE retention.run (
     stop_reason    text NOT NULL,
     sqlstate       text,
     error_detail   text,
-    statistics     jsonb
+    statistics     jsonb,
+    slice          int,
+    slices         int,
+    hand           text,
+    walk           text,
+    reason         text,
+    expected       bigint,
+    share          double precision,
+    pid            int
 );
 COMMENT ON TABLE retention.run IS 'one row for each run of a policy, failed runs included';
 CREATE INDEX ON retention.run (policy, id);

@@ -50,22 +50,24 @@ quietly() {
 
 # ---- packages ----
 
-# The packages of one set, for PostgreSQL $major.
+# The packages of one set, for PostgreSQL $major; those of a PostgreSQL that is not Debian's ($major is empty) are its owner's.
 packages_of() {
     case $1 in
-        build) echo "make g++ postgresql-$major postgresql-server-dev-$major libpq-dev libcli11-dev nlohmann-json3-dev" ;;
-        test) echo "libgtest-dev postgresql-$major-pgtap postgresql-$major-cron perl libipc-run-perl clang-format" ;;
+        build) echo "make g++ ${major:+postgresql-$major postgresql-server-dev-$major} libpq-dev libcli11-dev libncurses-dev nlohmann-json3-dev" ;;
+        test) echo "libgtest-dev ${major:+postgresql-$major-pgtap postgresql-$major-cron} perl libipc-run-perl clang-format" ;;
         bench) echo "python3 python3-sqlalchemy python3-psycopg2" ;;
     esac
 }
 
 # PG_CONFIG if given; else the newest PostgreSQL that is here with its headers; else the one the distribution carries.
 choose_postgres() {
+    major=
     if [ -n "${PG_CONFIG:-}" ]; then
-        major=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+        case $("$PG_CONFIG" --bindir) in
+            /usr/lib/postgresql/*) major=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/') ;;
+        esac
         return
     fi
-    major=
     for pgxs in /usr/lib/postgresql/*/lib/pgxs/src/makefiles/pgxs.mk; do
         candidate=${pgxs#/usr/lib/postgresql/}
         candidate=${candidate%%/*}

@@ -1,8 +1,8 @@
 """The job in the application, through its object-relational mapper."""
 import importlib
 
-NAME, TITLE = "orm", "ORM (SQLAlchemy)"
+TITLE = "ORM (SQLAlchemy)"
 
 
-def prepare(case, database):
-    return importlib.import_module(case.ORM).Job(database)
+def prepare(rule, database):
+    return importlib.import_module(f"peers.{rule.orm}").Job(database)

@@ -1,7 +1,9 @@
 #include "extension/boundary/guard.hpp"
 
 extern "C" {
+#include "utils/inval.h"
 #include "utils/resowner.h"
+#include "utils/wait_event.h"
 }
 
 #include <cstring>
@@ -109,6 +111,47 @@ void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint
 void end_procedure() {
   server([] { SPI_finish(); });
 }
+
+void commit() {
+  server([] { SPI_commit(); });
+}
+
+void roll_back() {
+  server([] { SPI_rollback(); });
+}
+
+Scratch::Scratch()
+    : context_(server(
+          [] { return AllocSetContextCreate(CurrentMemoryContext, "pg_retention batch", ALLOCSET_DEFAULT_SIZES); })),
+      before_(MemoryContextSwitchTo(context_)) {}
+
+void Scratch::release() {
+  MemoryContextSwitchTo(before_);
+  MemoryContextDelete(context_);
+}
+
+void wait(std::int64_t milliseconds) {
+  const TimestampTz until = GetCurrentTimestamp() + milliseconds * 1000;
+  for (std::int64_t left = milliseconds; left > 0; left = (until - GetCurrentTimestamp() + 999) / 1000)
+    server([&] {
+      (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>(left),
+                      PG_WAIT_EXTENSION);
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+    });
+}
+
+namespace {
+
+std::uint64_t generation = 0;
+
+void note_change(Datum, Oid) { ++generation; }
+
+} // namespace
+
+std::uint64_t schema_generation() { return generation; }
+
+void watch_schema() { CacheRegisterRelcacheCallback(note_change, 0); }
 
 void warn(const Caught& caught, const std::string& prefix) {
   server([&] {

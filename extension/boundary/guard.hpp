@@ -2,6 +2,7 @@
 #include "extension/boundary/postgres.hpp"
 #include "extension/core/failure.hpp"
 
+#include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
@@ -130,6 +131,29 @@ Relation open_leaf(Oid leaf, LOCKMODE lock);
 /// of a transaction block; `hint` says what else to do.
 void begin_procedure(FunctionCallInfo fcinfo, const char* name, const char* hint);
 void end_procedure();
+
+/// In a procedure that commits: ends the transaction, and begins the next.
+void commit();
+/// The same, undoing what the transaction did.
+void roll_back();
+
+/// Memory that is given back in one go: what the server allocates in between lives until release().
+class Scratch {
+public:
+  Scratch();
+  void release();
+
+private:
+  MemoryContext context_, before_;
+};
+
+/// Waits so many milliseconds, or until the session is told to stop: a server ERROR then.
+void wait(std::int64_t milliseconds);
+
+/// Grows whenever the schema of any table may have changed, as far as this session has been told; from
+/// watch_schema() on, which is called once.
+[[nodiscard]] std::uint64_t schema_generation();
+void watch_schema();
 
 /// Raises a WARNING with the given SQLSTATE.
 void warn(const Caught& caught, const std::string& prefix);

@@ -4,7 +4,7 @@
 #include "extension/core/identifier.hpp"
 
 extern "C" {
-#include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "utils/ruleutils.h"
@@ -74,6 +74,14 @@ std::string qualified_expression(const std::string& text, const std::string& fro
   return out.substr(first, end - first);
 }
 
+bool follows_from_rows(const std::string& select) {
+  return server([&] {
+    List* const parsed = raw_parser(select.c_str(), RAW_PARSE_DEFAULT);
+    Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), select.c_str(), nullptr, 0, nullptr);
+    return !query->hasSubLinks && !contain_mutable_functions(reinterpret_cast<Node*>(query->targetList));
+  });
+}
+
 std::string written_value(const std::string& value, Oid type) {
   return server([&] {
     Oid input = InvalidOid, argument = InvalidOid, output = InvalidOid;
@@ -115,7 +123,7 @@ void require_assignments(const std::string& text, const std::string& what) {
     if (parsed == nullptr || !IsA(parsed, UpdateStmt))
       return false;
     const auto* update = castNode(UpdateStmt, parsed);
-    return update->whereClause == nullptr && update->fromClause == NIL && update->returningList == NIL &&
+    return update->whereClause == nullptr && update->fromClause == NIL && !has_returning(update) &&
            update->withClause == nullptr;
   });
   if (!is_assignments)

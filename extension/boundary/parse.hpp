@@ -21,6 +21,10 @@ void require_assignments(const std::string& text, const std::string& what);
 [[nodiscard]] std::string qualified_assignments(const std::string& text, const std::string& schema,
                                                 const std::string& name);
 
+/// Whether what a SELECT gives follows from the rows of its FROM list alone: it holds no sub-query, and calls nothing
+/// whose answer may change.
+[[nodiscard]] bool follows_from_rows(const std::string& select);
+
 /// A value of a type, read as the session writes it, and written so that everybody reads the same.
 [[nodiscard]] std::string written_value(const std::string& value, Oid type);
 

@@ -1,9 +1,11 @@
 #pragma once
-/// The server's headers, for the rooms above: nothing else in the project includes one.
+/// The server's headers, for the rooms above: nothing else in the project includes one. What differs between the
+/// server's versions stands at the end, under one name for all; no other file asks for PG_VERSION_NUM.
 extern "C" {
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -14,6 +16,7 @@ extern "C" {
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -25,11 +28,17 @@ extern "C" {
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/params.h"
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "pgtime.h"
+#include "storage/buffile.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/dest.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -51,3 +60,23 @@ extern "C" {
 #undef gettext
 #undef ngettext
 #undef dgettext
+
+namespace pg_retention::boundary {
+
+#if PG_VERSION_NUM >= 180000
+/// SQL over `pg_constraint AS c`: whether the server keeps a key, and whether it is one with PERIOD.
+inline constexpr const char *key_is_enforced = "c.conenforced", *key_is_temporal = "c.conperiod";
+#else
+inline constexpr const char *key_is_enforced = "true", *key_is_temporal = "false";
+#endif
+
+/// Whether an UPDATE returns rows.
+inline bool has_returning(const UpdateStmt* update) {
+#if PG_VERSION_NUM >= 180000
+  return update->returningClause != nullptr;
+#else
+  return update->returningList != NIL;
+#endif
+}
+
+} // namespace pg_retention::boundary

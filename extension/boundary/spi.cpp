@@ -1,7 +1,9 @@
 #include "extension/boundary/spi.hpp"
 
 extern "C" {
+#include "tcop/pquery.h"
 #include "utils/plancache.h"
+#include "utils/portal.h"
 }
 
 #include <exception>
@@ -17,7 +19,9 @@ ParamListInfo bind(const std::vector<Arg>& args) {
   for (std::size_t i = 0; i < args.size(); ++i) {
     ParamExternData& slot = list->params[i];
     slot.ptype = args[i].type;
-    slot.pflags = PARAM_FLAG_CONST;
+    // The planner must not see how many places there are: it would rather read the whole table than go to each, batch
+    // after batch.
+    slot.pflags = args[i].type == TIDARRAYOID ? 0 : PARAM_FLAG_CONST;
     slot.isnull = args[i].is_null;
     slot.value =
         args[i].text != nullptr
@@ -67,7 +71,9 @@ Table run_now(const std::string& sql, const std::vector<Arg>& args) {
       types[i] = args[i].type;
       values[i] = args[i].value;
     }
-    SPIPlanPtr const plan = SPI_prepare(sql.c_str(), static_cast<int>(args.size()), types);
+    // Generic, for the reason given in bind().
+    SPIPlanPtr const plan =
+        SPI_prepare_cursor(sql.c_str(), static_cast<int>(args.size()), types, CURSOR_OPT_GENERIC_PLAN);
     if (plan == nullptr)
       elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     CommandCounterIncrement();
@@ -191,16 +197,25 @@ Oid result_type(const std::string& sql) {
   });
 }
 
-void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
+namespace {
+
+Receiver receiver_for(Sink& sink, std::exception_ptr& thrown) {
   Receiver receiver{};
   receiver.base.receiveSlot = receive;
   receiver.base.rStartup = ignore_startup;
   receiver.base.rShutdown = ignore;
   receiver.base.rDestroy = ignore;
   receiver.base.mydest = DestNone;
-  std::exception_ptr thrown;
   receiver.sink = &sink;
   receiver.thrown = &thrown;
+  return receiver;
+}
+
+} // namespace
+
+void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
+  std::exception_ptr thrown;
+  Receiver receiver = receiver_for(sink, thrown);
   server([&] {
     connect();
     SPIExecuteOptions options{};
@@ -214,6 +229,37 @@ void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
   });
   if (thrown)
     std::rethrow_exception(thrown);
+}
+
+bool stream_in_parts(const std::string& sql, const std::vector<Arg>& args, Sink& sink,
+                     const std::function<bool()>& between) {
+  constexpr std::uint64_t part = 65536;
+  std::exception_ptr thrown;
+  Receiver receiver = receiver_for(sink, thrown);
+  // What is allocated between the parts, an error's data above all, must outlive the connection.
+  MemoryContext const context = CurrentMemoryContext;
+  Portal const portal = server([&] {
+    connect();
+    SPIParseOpenOptions options{};
+    options.params = bind(args);
+    options.read_only = true;
+    Portal const opened = SPI_cursor_parse_open(nullptr, sql.c_str(), &options);
+    MemoryContextSwitchTo(context);
+    return opened;
+  });
+  bool goes_on = true, is_last = false;
+  while (goes_on && !is_last && !thrown) {
+    is_last =
+        server([&] { return PortalRunFetch(portal, FETCH_FORWARD, static_cast<long>(part), &receiver.base) < part; });
+    goes_on = between();
+  }
+  server([&] {
+    SPI_cursor_close(portal);
+    SPI_finish();
+  });
+  if (thrown)
+    std::rethrow_exception(thrown);
+  return goes_on;
 }
 
 } // namespace pg_retention::boundary

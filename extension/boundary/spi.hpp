@@ -2,6 +2,7 @@
 #include "extension/boundary/guard.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,5 +74,10 @@ protected:
 
 /// Streams the rows of a SELECT into `sink` under the active snapshot.
 void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink);
+
+/// The same in parts: after each, `between` may do what a Sink may not, and ends the query by returning false. Returns
+/// what it returned last.
+bool stream_in_parts(const std::string& sql, const std::vector<Arg>& args, Sink& sink,
+                     const std::function<bool()>& between);
 
 } // namespace pg_retention::boundary

@@ -98,10 +98,17 @@ std::string expired(std::string_view alias, const TimeColumn& time, std::string_
   return "(" + column + " IS NULL OR (" + old + "))";
 }
 
-std::string alive(std::string_view alias, const TimeColumn& time, std::string_view cutoff) {
+std::string young(std::string_view alias, const TimeColumn& time, std::string_view cutoff) {
+  return column_of(alias, time) + " >= " + bound(time, cutoff);
+}
+
+std::string timeless(std::string_view alias, const TimeColumn& time) {
   const std::string column = column_of(alias, time);
-  const std::string unknown = time.kind == TimeKind::uuid ? " OR NOT " + is_version_7(column) : "";
-  return "(" + column + " >= " + bound(time, cutoff) + " OR " + column + " IS NULL" + unknown + ")";
+  return column + " IS NULL" + (time.kind == TimeKind::uuid ? " OR NOT " + is_version_7(column) : "");
+}
+
+std::string alive(std::string_view alias, const TimeColumn& time, std::string_view cutoff) {
+  return "(" + young(alias, time, cutoff) + " OR " + timeless(alias, time) + ")";
 }
 
 std::string instant(std::string_view alias, const TimeColumn& time) {

@@ -32,6 +32,11 @@ struct TimeColumn {
 /// SQL that is true where `alias.column` proves life: at or after the cutoff, or unknown.
 [[nodiscard]] std::string alive(std::string_view alias, const TimeColumn& time, std::string_view cutoff);
 
+/// Its two halves, each of which an index on the column can serve: the time is not older than the cutoff; the time is
+/// not known.
+[[nodiscard]] std::string young(std::string_view alias, const TimeColumn& time, std::string_view cutoff);
+[[nodiscard]] std::string timeless(std::string_view alias, const TimeColumn& time);
+
 /// SQL that reads `alias.column` as timestamptz, for people (oldest, newest, lists).
 [[nodiscard]] std::string instant(std::string_view alias, const TimeColumn& time);
 

@@ -39,6 +39,9 @@ inline constexpr const char* feature_not_supported = "0A000";
 inline constexpr const char* not_in_prerequisite_state = "55000";
 inline constexpr const char* syntax_error = "42601";
 inline constexpr const char* internal_error = "XX000";
+inline constexpr const char* serialization_failure = "40001";
+inline constexpr const char* deadlock_detected = "40P01";
+inline constexpr const char* lock_not_available = "55P03";
 inline constexpr const char* query_canceled = "57014";
 } // namespace sqlstate
 

@@ -23,6 +23,15 @@ std::vector<std::string> names_of(const Path& path) {
   return names;
 }
 
+/// Why keys that are there may lead nowhere.
+std::string about_temporal_keys(const std::vector<ForeignKey>& keys, std::uint32_t from) {
+  for (const ForeignKey& key : keys)
+    if (key.is_temporal && key.child.oid == from)
+      return "By " + quote(key.name) +
+             ", a key with PERIOD, a row may refer to several rows: none of them is its subject.";
+  return "";
+}
+
 /// The tables from which keys lead to `to`, `to` included: ways through any other lead nowhere.
 std::set<std::uint32_t> leading_to(const std::vector<ForeignKey>& keys, std::uint32_t to) {
   std::set<std::uint32_t> found{to};
@@ -66,7 +75,7 @@ struct Search {
   }
 
   [[nodiscard]] bool is_wanted(const ForeignKey& key) const {
-    return chosen.empty() || key.name == chosen[walked.size()];
+    return !key.is_temporal && (chosen.empty() || key.name == chosen[walked.size()]);
   }
 
   [[nodiscard]] bool is_visited(std::uint32_t table, std::uint32_t at) const {
@@ -114,8 +123,8 @@ Path the_path(const std::vector<ForeignKey>& keys, const Relation& from, const R
                   "A path names the foreign key constraints in order, from target to subject.");
   }
   if (found.empty())
-    throw Failure(sqlstate::undefined_object, "no foreign keys lead from " + from.label() + " to " + to.label(), "",
-                  "Add the foreign key, or state the relation in condition.");
+    throw Failure(sqlstate::undefined_object, "no foreign keys lead from " + from.label() + " to " + to.label(),
+                  about_temporal_keys(keys, from.oid), "Add the foreign key, or state the relation in condition.");
   if (found.size() > 1) {
     std::string detail;
     for (const Path& path : found)

@@ -18,6 +18,7 @@ struct ForeignKey {
   std::vector<std::string> child_columns, parent_columns;
   std::vector<std::string> operators; ///< parent = child, as `OPERATOR(schema.=)`
   OnDelete on_delete = OnDelete::no_action;
+  bool is_temporal = false; ///< with PERIOD: a row may refer to several rows together
 
   /// SQL that joins the two under the given aliases.
   [[nodiscard]] std::string condition(std::string_view child_alias, std::string_view parent_alias) const;
@@ -28,7 +29,7 @@ struct ForeignKey {
 using Path = std::vector<ForeignKey>;
 
 /// Every way over foreign keys from `from` up to `to` that visits no table twice, shortest first;
-/// at most `most` of them.
+/// at most `most` of them. Temporal keys are no way: they lead to no single subject.
 [[nodiscard]] std::vector<Path> paths(const std::vector<ForeignKey>& keys, std::uint32_t from, std::uint32_t to,
                                       std::size_t most = 16);
 

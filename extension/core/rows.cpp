@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace pg_retention::core {
 
@@ -24,6 +25,36 @@ std::uint32_t KeyNumbers::find_or_add(std::uint64_t key, std::uint32_t next) {
     ++size_;
   }
   return slot.number;
+}
+
+KeyIndex::KeyIndex(KeyNumbers numbers) : sparse_(std::move(numbers)) {
+  if (sparse_.size() == 0)
+    return;
+  // Signed keys stand in order as unsigned ones but for the change of sign, which a difference does not see.
+  auto least = std::numeric_limits<std::int64_t>::max(), greatest = std::numeric_limits<std::int64_t>::min();
+  sparse_.for_each([&](std::uint64_t key, std::uint32_t) {
+    least = std::min(least, static_cast<std::int64_t>(key));
+    greatest = std::max(greatest, static_cast<std::int64_t>(key));
+  });
+  const std::uint64_t range = static_cast<std::uint64_t>(greatest) - static_cast<std::uint64_t>(least) + 1;
+  constexpr std::uint64_t loosest = 8; // places a key: no more memory than the flat table takes
+  if (range != 0 && range <= loosest * sparse_.size()) {
+    least_ = static_cast<std::uint64_t>(least);
+    dense_.assign(range, KeyNumbers::none);
+    bits_.assign(range / 64 + 1, 0);
+    sparse_.for_each([&](std::uint64_t key, std::uint32_t number) {
+      const std::uint64_t at = key - least_;
+      dense_[at] = number;
+      bits_[at >> 6] |= std::uint64_t{1} << (at & 63);
+    });
+    sparse_ = KeyNumbers();
+    return;
+  }
+  std::size_t words = 1;
+  while (words * 8 < sparse_.size())
+    words *= 2;
+  bits_.assign(words, 0);
+  sparse_.for_each([&](std::uint64_t key, std::uint32_t) { bits_[filter_word(key)] |= filter_mask(key); });
 }
 
 std::uint16_t Leaves::number(std::uint32_t oid) {

@@ -30,6 +30,15 @@ public:
     return slots_.empty() ? none : slots_[place(key)].number;
   }
   [[nodiscard]] std::size_t size() const { return size_; }
+  /// Bytes in use.
+  [[nodiscard]] std::size_t memory() const { return slots_.size() * sizeof(Slot); }
+  /// Calls `visit(key, number)` for each, in no order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const Slot& slot : slots_)
+      if (slot.number != none)
+        visit(slot.key, slot.number);
+  }
 
 private:
   struct Slot {
@@ -49,6 +58,42 @@ private:
     return at;
   }
   void grow();
+};
+
+/// A KeyNumbers that is only read from now on, made for looking up mostly what is not in it. Keys that lie close
+/// together become a bit each and a table of numbers; others a filter of some bits each in front of the flat table.
+class KeyIndex {
+public:
+  KeyIndex() = default;
+  explicit KeyIndex(KeyNumbers numbers);
+
+  [[nodiscard]] std::uint32_t find(std::uint64_t key) const {
+    if (!dense_.empty()) {
+      const std::uint64_t at = key - least_;
+      return at < dense_.size() && (bits_[at >> 6] >> (at & 63) & 1) != 0 ? dense_[at] : KeyNumbers::none;
+    }
+    if (bits_.empty())
+      return KeyNumbers::none;
+    const std::uint64_t mask = filter_mask(key);
+    return (bits_[filter_word(key)] & mask) == mask ? sparse_.find(key) : KeyNumbers::none;
+  }
+  [[nodiscard]] std::size_t memory() const {
+    return sparse_.memory() + dense_.size() * sizeof(std::uint32_t) + bits_.size() * sizeof(std::uint64_t);
+  }
+
+private:
+  KeyNumbers sparse_;
+  std::vector<std::uint32_t> dense_; ///< by key, from least_ on
+  std::vector<std::uint64_t> bits_;
+  std::uint64_t least_ = 0;
+
+  [[nodiscard]] std::size_t filter_word(std::uint64_t key) const {
+    return (key * 0x9e3779b97f4a7c15ULL >> 20) & (bits_.size() - 1);
+  }
+  [[nodiscard]] static std::uint64_t filter_mask(std::uint64_t key) {
+    const std::uint64_t mixed = key * 0xc2b2ae3d27d4eb4fULL;
+    return std::uint64_t{1} << (mixed >> 58) | std::uint64_t{1} << (mixed >> 52 & 63);
+  }
 };
 
 /// The leaf tables met so far, numbered.

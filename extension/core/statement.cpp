@@ -14,9 +14,24 @@ std::string own_subject(const Rule& rule, std::string_view alias) {
   return " CROSS JOIN LATERAL (SELECT " + std::string(alias) + ".*) AS subject";
 }
 
+std::string target_sql(const Rule& rule) { return rule.is_leaf ? rule.target.sql_only() : rule.target.sql(); }
+
+/// A row's place, and with `with_versions` who wrote it.
+std::string columns_of(const std::string& alias, bool with_versions) {
+  return alias + ".tableoid, " + alias + ".ctid" + (with_versions ? ", " + alias + ".xmin" : "");
+}
+
+/// The columns of the target's row and of each row of its path.
+std::string row_columns(const Rule& rule, bool with_versions) {
+  std::string columns = columns_of("target", with_versions);
+  for (std::size_t i = 0; i < rule.path.size(); ++i)
+    columns += ", " + columns_of(step_alias(rule, i), with_versions);
+  return columns;
+}
+
 /// The target joined to the first `steps` tables of its path.
 std::string joined_path(const Rule& rule, std::size_t steps) {
-  std::string from = rule.target.sql() + " AS target";
+  std::string from = target_sql(rule) + " AS target";
   std::string before = "target";
   for (std::size_t i = 0; i < steps; ++i) {
     const std::string alias = step_alias(rule, i);
@@ -27,20 +42,18 @@ std::string joined_path(const Rule& rule, std::size_t steps) {
   return from;
 }
 
-/// True where some row of `source` keeps the subject alive.
-std::string is_alive(const ActivitySource& source) {
+/// True where some row of `source` proves life by the test `time` of its time.
+std::string has_activity(const ActivitySource& source, const std::string& time) {
   std::string sql =
       "EXISTS (SELECT 1 FROM " + source.relation.sql() + " AS activity WHERE (" + source.join_condition + "\n)";
   if (!source.condition.empty())
     sql += " AND (" + source.condition + "\n)";
-  return sql + " AND " + alive("activity", source.time, cutoff) + ")";
+  return sql + " AND " + time + ")";
 }
 
-std::string any_alive(const Rule& rule) {
-  std::vector<std::string> terms;
-  for (const ActivitySource& source : rule.activities)
-    terms.push_back(is_alive(source));
-  return join(terms, " OR ");
+/// True where some row of `source` keeps the subject alive.
+std::string is_alive(const ActivitySource& source) {
+  return has_activity(source, alive("activity", source.time, cutoff));
 }
 
 /// What makes the subject expired.
@@ -137,20 +150,33 @@ std::string victims_source(const Rule& rule) {
 }
 
 std::string victims_select(const Rule& rule, bool with_instant) {
-  std::string columns = "target.tableoid, target.ctid";
-  for (std::size_t i = 0; i < rule.path.size(); ++i)
-    columns += ", " + step_alias(rule, i) + ".tableoid, " + step_alias(rule, i) + ".ctid";
-  if (with_instant)
-    columns += ", " + deciding_instant(rule);
-  return "SELECT " + columns + victims_source(rule);
+  return "SELECT " + row_columns(rule, false) + (with_instant ? ", " + deciding_instant(rule) : "") +
+         victims_source(rule);
 }
 
-std::string chains_select(const Rule& rule) {
+std::string victim_versions_select(const Rule& rule) {
+  return "SELECT " + row_columns(rule, true) + victims_source(rule);
+}
+
+std::string victims_between_select(const Rule& rule) {
+  return victims_select(rule) + " AND target.ctid >= $2 AND target.ctid < $3";
+}
+
+std::string conditions_probe(const Rule& rule) {
+  std::vector<std::string> columns;
+  for (const std::string& condition : rule.conditions)
+    columns.push_back("(" + condition + "\n)");
+  if (!rule.expiry_expression.empty())
+    columns.push_back("(" + rule.expiry_expression + "\n)");
+  return columns.empty() ? "" : "SELECT " + join(columns, ", ") + " FROM " + scope(rule);
+}
+
+std::string chains_select(const Rule& rule, bool with_versions) {
   std::string before = step_alias(rule, 0);
   std::string from = rule.path[0].parent.sql_only() + " AS " + before, columns;
   for (std::size_t i = 0; i < rule.path.size(); ++i) {
     const std::string alias = step_alias(rule, i);
-    columns += alias + ".tableoid, " + alias + ".ctid, ";
+    columns += columns_of(alias, with_versions) + ", ";
     if (i == 0)
       continue;
     from += " JOIN " + rule.path[i].parent.sql_only() + " AS " + alias + " ON (" +
@@ -175,8 +201,15 @@ std::string expired_subjects_count(const Rule& rule) {
 
 std::string returned_subjects_select(const Rule& rule) {
   const std::string alias = subject_alias(rule);
-  return "SELECT " + alias + ".tableoid, " + alias + ".ctid FROM " + rule.subject().sql() + " AS " + alias +
-         own_subject(rule, alias) + " WHERE " + alias + ".ctid = ANY ($2) AND (" + any_alive(rule) + ")";
+  const std::string subjects = "SELECT " + columns_of(alias, false) + " FROM " + rule.subject().sql() + " AS " + alias +
+                               own_subject(rule, alias) + " WHERE " + alias + ".ctid = ANY ($2) AND ";
+  // One look-up by index for each half of the test, rather than every activity of the subject.
+  std::vector<std::string> selects;
+  for (const ActivitySource& source : rule.activities) {
+    selects.push_back(subjects + has_activity(source, young("activity", source.time, cutoff)));
+    selects.push_back(subjects + has_activity(source, "(" + timeless("activity", source.time) + ")"));
+  }
+  return join(selects, " UNION ALL ");
 }
 
 Bond bond_of(const ForeignKey& key) {

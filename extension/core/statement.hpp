@@ -28,6 +28,7 @@ struct Rule {
   std::string set_clause; ///< of action 'update'
   std::int64_t keep_latest = 0;
   std::vector<std::string> keep_per;
+  bool is_leaf = false; ///< the target stands for its own rows alone, not for those of its partitions or heirs
 
   [[nodiscard]] const Relation& subject() const { return path.empty() ? target : path.back().parent; }
 };
@@ -36,10 +37,20 @@ struct Rule {
 /// each row of the path up to the subject; `with_instant` adds the time column's instant (NULL without one).
 [[nodiscard]] std::string victims_select(const Rule& rule, bool with_instant = false);
 
+/// The same by versions: tableoid, ctid and xmin of the target's row, then of each row of the path.
+[[nodiscard]] std::string victim_versions_select(const Rule& rule);
+
+/// The same as victims_select for the places from $2 up to $3 (tid), without the latter, of a rule whose target is one
+/// leaf.
+[[nodiscard]] std::string victims_between_select(const Rule& rule);
+
+/// SELECT of the rule's own conditions and expression, over target and subject; empty where it has none.
+[[nodiscard]] std::string conditions_probe(const Rule& rule);
+
 /// SELECT of the rows on the path of expired subjects, without the target; $1 is the cutoff. Columns: tableoid and ctid
 /// of each step up to the subject, then the column of the first step that the target refers to. Only for rules with a
-/// path whose first key has one column, and without conditions.
-[[nodiscard]] std::string chains_select(const Rule& rule);
+/// path whose first key has one column, and without conditions. With `with_versions`, xmin stands after each ctid.
+[[nodiscard]] std::string chains_select(const Rule& rule, bool with_versions = false);
 
 /// The FROM list that a policy's own SQL may refer to: target, the path, subject.
 [[nodiscard]] std::string scope(const Rule& rule);

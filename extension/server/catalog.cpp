@@ -60,6 +60,7 @@ core::ForeignKey foreign_key(const Row& row) {
   key.parent_columns = core::array_items(*row[10]);
   key.operators = core::array_items(*row[11]);
   key.on_delete = static_cast<core::OnDelete>(row[12]->front());
+  key.is_temporal = row[13] == "t";
   return key;
 }
 
@@ -196,7 +197,8 @@ core::TimeColumn time_column(const core::Relation& relation, const std::string& 
 }
 
 std::vector<core::ForeignKey> foreign_keys() {
-  // A partition's copy of its parent's key has conparentid set and says nothing new.
+  // A partition's copy of its parent's key has conparentid set and says nothing new. The ON DELETE of a key that is not
+  // enforced never happens.
   static const std::string sql = R"(
     SELECT c.conname, c.conrelid, cn.nspname, cr.relname, cr.relkind, c.confrelid, pn.nspname, pr.relname, pr.relkind,
            (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY k (no, n)
@@ -206,7 +208,8 @@ std::vector<core::ForeignKey> foreign_keys() {
            (SELECT pg_catalog.array_agg(pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.n)
               FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY k (no, n)
               JOIN pg_catalog.pg_operator o ON o.oid = k.no JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace),
-           c.confdeltype
+           CASE WHEN )" + std::string(boundary::key_is_enforced) +
+                                 R"( THEN c.confdeltype ELSE 'a' END, )" + boundary::key_is_temporal + R"(
       FROM pg_catalog.pg_constraint c
       JOIN pg_catalog.pg_class cr ON cr.oid = c.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = cr.relnamespace
       JOIN pg_catalog.pg_class pr ON pr.oid = c.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = pr.relnamespace

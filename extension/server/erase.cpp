@@ -16,67 +16,6 @@ using boundary::server;
 using core::Fate;
 using core::RowKey;
 
-/// What would miss a row's passing, were it removed through the access method. Runs inside server().
-const char* what_watches(Oid oid) {
-  Relation const table = table_open(oid, RowExclusiveLock);
-  const TriggerDesc* triggers = table->trigdesc;
-  const char* why = "";
-  if (triggers != nullptr &&
-      (triggers->trig_delete_before_row || triggers->trig_delete_after_row || triggers->trig_delete_instead_row ||
-       triggers->trig_delete_before_statement || triggers->trig_delete_after_statement))
-    why = "it has triggers for DELETE";
-  else if (table->rd_rules != nullptr)
-    why = "it has rules";
-  else if (table->rd_rel->relrowsecurity)
-    why = "it has row security";
-  else if (table->rd_rel->relkind == RELKIND_RELATION && table->rd_rel->relam != HEAP_TABLE_AM_OID)
-    why = "its access method is not heap";
-  table_close(table, NoLock);
-  return why;
-}
-
-/// Removes one row without waiting. A row that our own transaction has locked looks held: if it can be locked, nobody
-/// else holds it, and what there is to wait for is ourselves.
-TM_Result delete_row(Relation table, ItemPointer tid, CommandId command, Snapshot snapshot, TupleTableSlot* slot,
-                     TM_FailureData& failure) {
-  const TM_Result result = table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, false, &failure, false);
-  if (result != TM_BeingModified)
-    return result;
-  const TM_Result locked =
-      table_tuple_lock(table, tid, snapshot, slot, command, LockTupleExclusive, LockWaitSkip, 0, &failure);
-  ExecClearTuple(slot);
-  if (locked != TM_Ok)
-    return locked == TM_WouldBlock ? TM_BeingModified : locked;
-  return table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, true, &failure, false);
-}
-
-/// Removes the victims [first, last) of one leaf. Runs inside server().
-std::uint64_t erase_in_leaf(Oid leaf, Victim* first, Victim* last) {
-  Relation const table = boundary::open_leaf(leaf, RowExclusiveLock);
-  CheckCmdReplicaIdentity(table, CMD_DELETE);
-  Snapshot const snapshot = GetActiveSnapshot();
-  const CommandId command = GetCurrentCommandId(true);
-  TupleTableSlot* const slot = table_slot_create(table, nullptr);
-  std::uint64_t erased = 0;
-  for (Victim* victim = first; victim != last; ++victim) {
-    if (victim->fate != Fate::goes)
-      continue;
-    CHECK_FOR_INTERRUPTS();
-    ItemPointerData tid;
-    ItemPointerSet(&tid, core::block_of(victim->key), core::offset_of(victim->key));
-    TM_FailureData failure;
-    const TM_Result result = delete_row(table, &tid, command, snapshot, slot, failure);
-    victim->fate = fate_of(result);
-    if (result == TM_Ok)
-      ++erased;
-    else if (result == TM_Updated)
-      victim->key = next_version(victim->key, failure.ctid);
-  }
-  ExecDropSingleTupleTableSlot(slot);
-  table_close(table, NoLock);
-  return erased;
-}
-
 /// Runs a change statement and returns its counts; keys, where asked for, come last.
 boundary::Row change(const std::vector<core::RowChange>& changes, const std::vector<Arg>& rows,
                      const std::string& key = {}) {
@@ -149,64 +88,29 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
   return change;
 }
 
-/// A trigger or rule that keeps a row back would leave a family torn.
-[[noreturn]] void torn(const core::Relation& relation) {
+} // namespace
+
+void torn(const core::Relation& relation) {
   throw core::Failure("23001", "rows of " + relation.label() + " that belong to victims were kept back",
                       "A trigger or a rule on that table prevented their removal.",
                       "A victim and its dependents go together or not at all; see what keeps the row.");
 }
 
-/// A trigger or a rule did not let some rows go: those that stand where they stood are blocked.
-void note_kept_back(const core::Relation& leaf, const std::vector<RowKey>& rows, Selection& selection) {
-  push_latest_snapshot();
-  std::vector<RowKey> standing = select_rows("SELECT tableoid, ctid FROM ONLY " + leaf.sql() + " WHERE ctid = ANY ($1)",
-                                             {tid_array(rows)}, selection.leaves);
-  pop_snapshot();
-  std::sort(standing.begin(), standing.end());
+namespace {
+
+/// A trigger or a rule did not let some rows go: those that stand where they stood are blocked. Returns how many.
+std::size_t note_kept_back(const core::Relation& leaf, const std::vector<RowKey>& rows, Selection& selection) {
+  const std::vector<RowKey> standing = standing_rows(leaf, rows, selection.leaves);
   for (Victim& victim : selection.victims)
     if (std::binary_search(standing.begin(), standing.end(), victim.key))
       victim.fate = Fate::blocked;
+  return standing.size();
 }
 
 } // namespace
 
-std::string why_not_direct(const Resolved& resolved, const Selection& selection) {
-  if (!settings::direct())
-    return "the setting retention.direct is off";
-  if (!resolved.rule.set_clause.empty() || resolved.archive.oid != InvalidOid)
-    return "its action is not delete";
-  if (!resolved.edges.empty())
-    return "foreign keys refer to the target";
-  std::vector<Oid> tables{resolved.rule.target.oid};
-  for (const Victim& victim : selection.victims) {
-    const Oid leaf = selection.leaves.oid(core::leaf_of(victim.key));
-    if (leaf != tables.back())
-      tables.push_back(leaf);
-  }
-  for (const Oid table : tables) {
-    const std::string why = server([&] { return what_watches(table); });
-    if (!why.empty())
-      return why;
-  }
-  return {};
-}
-
-Erased erase_direct(Selection& selection) {
-  Erased out;
-  std::vector<Victim>& victims = selection.victims;
-  for (std::size_t first = 0; first < victims.size();) {
-    const std::uint16_t leaf = core::leaf_of(victims[first].key);
-    std::size_t last = first;
-    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf)
-      ++last;
-    out.affected +=
-        server([&] { return erase_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last); });
-    first = last;
-  }
-  return out;
-}
-
-Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key, std::int64_t run_id) {
+Erased erase_by_sql(const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
+                    std::int64_t run_id) {
   constexpr std::size_t chunk = 50000;
   Erased out;
   std::vector<Victim>& victims = selection.victims;
@@ -232,8 +136,10 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::s
     if (what.archive.oid != InvalidOid && *counts[1] != *counts[0])
       torn(what.archive);
     out.affected += changed;
-    if (changed != rows.size())
-      note_kept_back(what.leaf, rows, selection);
+    if (changed != rows.size() && changed + note_kept_back(what.leaf, rows, selection) != rows.size() &&
+        hold == Hold::look)
+      throw core::Failure(core::sqlstate::serialization_failure,
+                          "a row of " + what.leaf.label() + " was changed by somebody else while it was about to go");
     if (key.empty() || !counts[1])
       continue;
     for (std::string& item : core::array_items(*counts[1]))

@@ -17,20 +17,18 @@ struct Erased {
   std::vector<std::string> keys;                   ///< up to 1,000 keys of changed rows, where asked for
 };
 
-/// Why the direct hand may not be used for this rule; empty where it may. The conditions are in doc/internals.md.
-[[nodiscard]] std::string why_not_direct(const Resolved& resolved, const Selection& selection);
-
-/// Removes the victims through the table access method. Rows that somebody holds or changed stay.
-[[nodiscard]] Erased erase_direct(Selection& selection);
-
-/// Removes or updates the victims, locked before, with SQL; with `key`, keeps keys of changed rows.
-[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, const std::string& key,
+/// Removes or updates the victims with SQL; with `key`, keeps keys of changed rows. Victims that were only looked at
+/// (Hold::look) may have changed since: Failure 40001, to be undone and tried again.
+[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
                                   std::int64_t run_id);
 
 /// Removes (or updates) the victims together with everything that goes with them; both locked before. One statement:
 /// keys between them are checked when all are gone.
 [[nodiscard]] Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection,
                                     std::int64_t run_id);
+
+/// A row of a family that was kept back would leave it torn: throws Failure 23001.
+[[noreturn]] void torn(const core::Relation& relation);
 
 /// Counts of what goes with the victims, by label; what the schema clears included.
 [[nodiscard]] std::map<std::string, std::uint64_t> count_dependents(const Resolved& resolved, const FamilyTree& tree);

@@ -2,8 +2,8 @@
 
 #include "extension/core/failure.hpp"
 #include "extension/server/catalog.hpp"
-#include "extension/server/erase.hpp"
-#include "extension/server/verify.hpp"
+#include "extension/server/direct.hpp"
+#include "extension/server/versions.hpp"
 
 #include <algorithm>
 
@@ -16,29 +16,18 @@ using core::RowKey;
 /// How often rows that changed under the run are looked at again.
 constexpr int most_passes = 3;
 
-/// Tables held open, so that nothing that a policy's own functions do in this session can rewrite or empty them between
-/// the choice of a row and its removal: TRUNCATE, CLUSTER and ALTER TABLE refuse a table in use.
-class HeldOpen {
-public:
-  explicit HeldOpen(const core::Relation& target) {
-    for (const core::Relation& leaf : catalog::leaves(target))
-      tables_.push_back(boundary::server([&] { return table_open(leaf.oid, RowExclusiveLock); }));
-  }
-
-  /// Lets them go; an error on the way lets the server do it.
-  void close() {
-    for (Relation table : tables_)
-      boundary::server([&] { table_close(table, NoLock); });
-  }
-
-private:
-  std::vector<Relation> tables_;
-};
+/// Whether all victims are in tables whose rows can be looked at without a lock.
+bool can_look_at(const Selection& selection) {
+  std::vector<RowKey> rows;
+  for (const Victim& victim : selection.victims)
+    rows.push_back(victim.key);
+  return have_versions(rows, selection.leaves);
+}
 
 } // namespace
 
 void Execution::run() {
-  HeldOpen held(resolved_.rule.target);
+  HeldOpen held({resolved_.rule.target});
   core::Leaves leaves;
   for (int pass = 1; pass == 1 || !again_.empty(); ++pass) {
     push_latest_snapshot();
@@ -56,7 +45,7 @@ void Execution::run() {
     verify_subjects(resolved_.rule, *outcome_.cutoff, selection);
     if (pass < most_passes)
       note_changed_subjects(selection);
-    erase(selection);
+    erase(selection, Hold::lock);
     pop_snapshot();
     tally(selection, pass < most_passes);
   }
@@ -65,7 +54,7 @@ void Execution::run() {
 }
 
 /// The fuse: too many victims end the run before its first change, and say so.
-bool Execution::fuse_blows(std::size_t victims) {
+bool Execution::fuse_blows(std::uint64_t victims) {
   std::string limit;
   if (resolved_.max_rows && victims > static_cast<std::uint64_t>(*resolved_.max_rows))
     limit = "max_rows is " + std::to_string(*resolved_.max_rows);
@@ -113,19 +102,34 @@ void Execution::note_changed_subjects(const Selection& selection) {
       waiting_.insert(victim.key);
 }
 
-void Execution::erase(Selection& selection) {
+Erased Execution::erase_family(Selection& selection, Hold hold) {
+  verify_victims(resolved_.rule, *outcome_.cutoff, selection);
+  const FamilyTree tree = gather_families(resolved_, selection, hold);
+  const std::string why_not = why_not_direct(resolved_, tree, selection.leaves);
+  outcome_.hand = why_not.empty() ? "direct" : "sql";
+  return why_not.empty() ? erase_direct(resolved_, tree, selection.leaves)
+                         : erase_families(resolved_, tree, selection, outcome_.run_id);
+}
+
+void Execution::erase(Selection& selection, Hold hold) {
   const core::Rule& rule = resolved_.rule;
+  // A subject that is the target's own row is kept from gaining activity by its lock.
+  const bool needs_lock = rule.path.empty() && !rule.activities.empty();
   Erased erased;
   if (!resolved_.edges.empty()) {
-    verify_victims(rule, *outcome_.cutoff, selection);
-    erased = erase_families(resolved_, gather_families(resolved_, selection, true), selection, outcome_.run_id);
+    erased = erase_family(selection, hold);
   } else if (why_not_direct(resolved_, selection).empty()) {
-    if (rule.path.empty() && !rule.activities.empty())
+    outcome_.hand = "direct";
+    if (needs_lock)
       verify_victims(rule, *outcome_.cutoff, selection);
     erased = erase_direct(selection);
   } else {
-    verify_victims(rule, *outcome_.cutoff, selection);
-    erased = erase_by_sql(resolved_, selection, options_.key, outcome_.run_id);
+    outcome_.hand = "sql";
+    if (hold == Hold::look && !needs_lock && can_look_at(selection))
+      look_at_victims(selection);
+    else
+      verify_victims(rule, *outcome_.cutoff, selection);
+    erased = erase_by_sql(resolved_, selection, hold, options_.key, outcome_.run_id);
   }
   outcome_.affected += erased.affected;
   for (const auto& [label, rows] : erased.dependents)
@@ -179,43 +183,69 @@ void Execution::count_path_rows() {
   outcome_.subjects = outcome_.path_rows.empty() ? outcome_.affected : outcome_.path_rows.back();
 }
 
-std::vector<RowKey> Execution::candidates(core::Leaves& leaves) {
-  push_latest_snapshot();
-  const Selection selection = select_victims(resolved_.rule, *outcome_.cutoff, leaves);
-  std::vector<RowKey> rows;
-  if (!fuse_blows(selection.victims.size()))
-    for (const Victim& victim : selection.victims)
-      rows.push_back(victim.key);
-  pop_snapshot();
-  return rows;
+/// Whether a victim that something refers to may be set free by what goes in another batch.
+bool Execution::may_be_set_free() const {
+  std::vector<Oid> going{resolved_.rule.target.oid};
+  for (const Edge& edge : resolved_.edges)
+    if (edge.action == EdgeAction::remove)
+      going.push_back(edge.bond.child.oid);
+  return std::any_of(resolved_.edges.begin(), resolved_.edges.end(), [&](const Edge& edge) {
+    const Oid child = edge.bond.child.oid;
+    return edge.action == EdgeAction::refuse && std::any_of(going.begin(), going.end(), [&](Oid table) {
+             return table == child || catalog::inherits_from(table, child) || catalog::inherits_from(child, table);
+           });
+  });
 }
 
-std::vector<RowKey> Execution::batch(const std::vector<RowKey>& rows, core::Leaves& leaves, bool is_last_try) {
-  const core::Rule& rule = resolved_.rule;
-  const std::uint64_t affected_before = outcome_.affected;
-  HeldOpen held(rule.target);
+std::vector<Victim> Execution::change(Selection& selection, Hold path, Hold rows) {
+  verify_subjects(resolved_.rule, *outcome_.cutoff, selection, path);
+  erase(selection, rows);
+  std::vector<Victim> stayed;
+  std::optional<bool> is_free_later;
+  for (const Victim& victim : selection.victims)
+    switch (victim.fate) {
+    case Fate::goes:
+    case Fate::gone:
+      break;
+    case Fate::returned:
+      ++outcome_.returned;
+      break;
+    case Fate::held:
+      ++outcome_.held;
+      break;
+    case Fate::blocked:
+      if (!is_free_later)
+        is_free_later = may_be_set_free();
+      if (*is_free_later)
+        stayed.push_back(victim);
+      else
+        ++outcome_.blocked;
+      break;
+    default:
+      stayed.push_back(victim);
+    }
+  return stayed;
+}
+
+std::vector<Victim> Execution::judge_and_change(const std::vector<RowKey>& rows, core::Leaves& leaves, Hold path,
+                                                Hold hold, std::vector<RowKey>& victims) {
   push_latest_snapshot();
   Selection selection = select_victims_among(resolved_.rule, *outcome_.cutoff, rows, leaves);
-  verify_subjects(resolved_.rule, *outcome_.cutoff, selection);
-  const std::uint64_t blocked = outcome_.blocked;
-  erase(selection);
-  pop_snapshot();
-  held.close();
-  std::vector<RowKey> stayed;
   for (const Victim& victim : selection.victims)
-    if (victim.fate == Fate::locked || victim.fate == Fate::changed || victim.fate == Fate::blocked)
-      stayed.push_back(victim.key);
-  const std::uint64_t locked = outcome_.locked;
-  tally(selection, false);
-  if (!is_last_try) {
-    outcome_.locked = locked;
-    outcome_.blocked = blocked;
-  }
-  const std::uint64_t subjects = outcome_.subjects, affected = outcome_.affected;
-  count_path_rows();
-  // A subject counts once in each batch that touched it.
-  outcome_.subjects = subjects + (rule.path.empty() ? affected - affected_before : outcome_.subjects);
+    victims.push_back(victim.key);
+  std::vector<Victim> stayed = change(selection, path, hold);
+  pop_snapshot();
+  std::vector<bool> went(selection.guards.size());
+  for (const Victim& victim : selection.victims)
+    if (victim.fate == Fate::goes && !went.empty())
+      went[victim.chain] = true;
+  note_path_rows(selection, went);
   return stayed;
+}
+
+std::vector<RowKey> Execution::subject_rows() const {
+  return path_rows_.empty() ? std::vector<RowKey>()
+                            : std::vector<RowKey>(path_rows_.back().begin(), path_rows_.back().end());
 }
 
 } // namespace pg_retention::server

@@ -1,7 +1,9 @@
 #pragma once
+#include "extension/server/erase.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/select.hpp"
+#include "extension/server/verify.hpp"
 
 #include <unordered_set>
 #include <vector>
@@ -14,18 +16,25 @@ class Execution {
 public:
   Execution(const Resolved& resolved, const RunOptions& options, Outcome& outcome)
       : resolved_(resolved), options_(options), outcome_(outcome) {}
+  Execution(const Resolved&, RunOptions&&, Outcome&) = delete;
 
   /// Everything in one go, up to three passes while rows change under it.
   void run();
 
-  /// The places of the rows that are victims now, for batches: hints, that each batch judges anew. The fuse acts here:
-  /// where it blows, the outcome says so and there are none.
-  [[nodiscard]] std::vector<core::RowKey> candidates(core::Leaves& leaves);
+  /// The fuse: whether so many victims would go that the run must not begin; the outcome then says so.
+  [[nodiscard]] bool fuse_blows(std::uint64_t victims);
 
-  /// Judges these rows, sorted, and changes those that are victims now. Returns the rows that stayed though they are
-  /// victims, for another try; why they stayed is not added to the outcome unless `is_last_try`.
-  [[nodiscard]] std::vector<core::RowKey> batch(const std::vector<core::RowKey>& rows, core::Leaves& leaves,
-                                                bool is_last_try);
+  /// Changes the victims of one batch that go, under the active snapshot that chose them. With guards, the rows on the
+  /// path are held and activity is judged again. Returns the victims that stayed though they may be victims still, for
+  /// another try: locked, changed, blocked where others may set them free; the outcome is told of the rest.
+  [[nodiscard]] std::vector<Victim> change(Selection& selection, Hold path, Hold rows);
+
+  /// The same for rows (sorted) that are judged now by the rule's whole statement; `victims` are those that it gives.
+  [[nodiscard]] std::vector<Victim> judge_and_change(const std::vector<core::RowKey>& rows, core::Leaves& leaves,
+                                                     Hold path, Hold hold, std::vector<core::RowKey>& victims);
+
+  /// The subjects whose rows judge_and_change() changed.
+  [[nodiscard]] std::vector<core::RowKey> subject_rows() const;
 
 private:
   const Resolved& resolved_;
@@ -35,11 +44,12 @@ private:
   std::unordered_set<core::RowKey> waiting_; ///< victims of the last pass whose subject had changed
   std::vector<std::unordered_set<core::RowKey>> path_rows_; ///< by step: rows whose victims went
 
-  [[nodiscard]] bool fuse_blows(std::size_t victims);
   void count_expired_subjects();
   void settle_returned(const Selection& selection);
   void note_changed_subjects(const Selection& selection);
-  void erase(Selection& selection);
+  void erase(Selection& selection, Hold hold);
+  [[nodiscard]] Erased erase_family(Selection& selection, Hold hold);
+  [[nodiscard]] bool may_be_set_free() const;
   void tally(const Selection& selection, bool may_look_again);
   void note_path_rows(const Selection& selection, const std::vector<bool>& went);
   void count_path_rows();

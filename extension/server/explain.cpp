@@ -3,10 +3,11 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
-#include "extension/server/erase.hpp"
+#include "extension/server/direct.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
+#include "extension/server/strategy.hpp"
 #include "extension/server/walk.hpp"
 
 namespace pg_retention::server {
@@ -38,6 +39,7 @@ public:
     add("cutoff", rule.subject().label(), Text(),
         "now less " + since + ", by the calendar of " + resolved_.zone + ": " + iso(cutoff_), Text());
     choose();
+    walk();
     hold();
     for (const Edge& edge : resolved_.edges)
       follow(edge);
@@ -69,6 +71,17 @@ private:
       add("choose", rule.target.label(), statement,
           indexes ? "walk through the indexes that the planner chose" : "one statement; the planner uses no index",
           indexes);
+  }
+
+  /// How a committed run goes about it.
+  void walk() {
+    push_latest_snapshot();
+    const Strategy strategy = choose_strategy(resolved_.rule, cutoff_);
+    pop_snapshot();
+    add("walk", resolved_.rule.target.label(), Text(),
+        std::string("retention.run: over ") + (walk_name(strategy.way)[0] == 'b' ? "the blocks: " : "a list: ") +
+            strategy.reason,
+        Text());
   }
 
   void hold() {

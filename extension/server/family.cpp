@@ -1,7 +1,7 @@
 #include "extension/server/family.hpp"
 
 #include "extension/server/catalog.hpp"
-#include "extension/server/verify.hpp"
+#include "extension/server/versions.hpp"
 
 #include <algorithm>
 #include <unordered_map>
@@ -18,8 +18,10 @@ using Parents = std::unordered_map<RowKey, std::uint32_t>;
 /// One gathering: the tree as far as it has grown.
 class Gathering {
 public:
-  Gathering(const Resolved& resolved, Selection& selection, bool and_lock)
-      : resolved_(resolved), selection_(selection), and_lock_(and_lock) {}
+  Gathering(const Resolved& resolved, Selection& selection, Hold hold)
+      : resolved_(resolved), selection_(selection), hold_(hold) {
+    tree_.is_locked = hold == Hold::lock;
+  }
 
   FamilyTree run() {
     for (const Victim& victim : selection_.victims)
@@ -42,7 +44,7 @@ public:
 private:
   const Resolved& resolved_;
   Selection& selection_;
-  bool and_lock_;
+  Hold hold_;
   FamilyTree tree_;
   std::vector<std::pair<std::uint32_t, RowKey>> refusals_; ///< who is referred to, by which row
 
@@ -108,8 +110,8 @@ private:
     for (const Reference& reference : references)
       children.push_back(reference.child);
     std::vector<Fate> fates(children.size(), Fate::goes);
-    if (and_lock_)
-      fates = lock_children(children);
+    if (hold_ != Hold::none)
+      fates = hold_children(edge, children);
     const std::uint16_t label = edge.action == EdgeAction::remove ? label_number(edge.label) : std::uint16_t{0};
     for (std::size_t i = 0; i < references.size(); ++i) {
       const std::uint32_t parent = parents.at(references[i].parent);
@@ -128,9 +130,21 @@ private:
     }
   }
 
-  /// Locks dependents. One that was changed or deleted meanwhile has its victims judged again.
-  [[nodiscard]] std::vector<Fate> lock_children(std::vector<RowKey> children) const {
-    std::vector<Fate> fates = lock_rows(children, selection_.leaves, LockTupleExclusive);
+  /// Whether anything can hang on the rows of a table that go along.
+  bool is_parent(const core::Relation& table) const {
+    return std::any_of(resolved_.edges.begin(), resolved_.edges.end(), [&](const Edge& edge) {
+      const Oid parent = edge.bond.parent.oid;
+      return parent == table.oid || catalog::inherits_from(table.oid, parent) ||
+             catalog::inherits_from(parent, table.oid);
+    });
+  }
+
+  /// Locks dependents, or looks at them. One that was changed or deleted meanwhile has its victims judged again.
+  [[nodiscard]] std::vector<Fate> hold_children(const Edge& edge, std::vector<RowKey> children) const {
+    const bool may_look = hold_ == Hold::look && edge.action == EdgeAction::remove && !is_parent(edge.bond.child) &&
+                          have_versions(children, selection_.leaves);
+    std::vector<Fate> fates = may_look ? look_at_rows(children, nullptr, selection_.leaves)
+                                       : lock_rows(children, selection_.leaves, LockTupleExclusive);
     std::replace(fates.begin(), fates.end(), Fate::gone, Fate::changed);
     return fates;
   }
@@ -155,8 +169,8 @@ private:
 
 } // namespace
 
-FamilyTree gather_families(const Resolved& resolved, Selection& selection, bool and_lock) {
-  return Gathering(resolved, selection, and_lock).run();
+FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold) {
+  return Gathering(resolved, selection, hold).run();
 }
 
 } // namespace pg_retention::server

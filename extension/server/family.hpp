@@ -2,6 +2,7 @@
 #include "extension/core/rows.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/select.hpp"
+#include "extension/server/verify.hpp"
 
 #include <cstdint>
 #include <map>
@@ -15,6 +16,7 @@ namespace pg_retention::server {
 struct FamilyTree {
   core::Family family;
   std::uint32_t victims = 0;
+  bool is_locked = false;              ///< every row of it is locked, not only the victims
   std::vector<std::string> labels;     ///< of edges
   std::vector<std::uint16_t> label_of; ///< by row of the family; victims have none
   /// A row that stays while what it refers to goes: its columns are emptied, by us or by the schema.
@@ -32,9 +34,10 @@ struct FamilyTree {
   }
 };
 
-/// Follows the edges from the victims that go, until nothing new comes. With `and_lock`, dependents are locked where
-/// they stand; one that cannot be locked keeps its victims. Victims must be locked before, so that nothing new can
-/// refer to them. Marks the victims that must stay in `selection`.
-[[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, bool and_lock);
+/// Follows the edges from the victims that go, until nothing new comes. With Hold::lock, dependents are locked where
+/// they stand; one that cannot be locked keeps its victims. With Hold::look, those that nothing hangs on are only
+/// looked at. Victims must be locked before, so that nothing new can refer to them. Marks the victims that must stay in
+/// `selection`.
+[[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold);
 
 } // namespace pg_retention::server

@@ -193,7 +193,7 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
   Look look(policy, cutoff_before(policy.expire_after, zone_of(policy), true, as_of));
   core::Leaves leaves;
   Selection selection = select_victims(look.resolved.rule, look.cutoff, leaves, true);
-  const FamilyTree tree = gather_families(look.resolved, selection, false);
+  const FamilyTree tree = gather_families(look.resolved, selection, Hold::none);
   std::uint64_t blocked = 0;
   std::vector<RowKey> rows;
   for (const Victim& victim : selection.victims) {

@@ -79,6 +79,23 @@ void write_run(Outcome& outcome, const std::string& by, const std::string& as) {
   outcome.run_id = std::stoll(id.value());
 }
 
+/// How a run went about it; unknown to the tables of 0.1.0, which an updated library may meet.
+void write_manner(const Outcome& outcome) {
+  const bool has_columns = boundary::server([] {
+    const Oid table = get_relname_relid("run", get_namespace_oid("retention", false));
+    return get_attnum(table, "pid") != InvalidAttrNumber;
+  });
+  if (!has_columns || outcome.walk.empty())
+    return;
+  boundary::execute("UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid) = "
+                    "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9) WHERE id = $1",
+                    {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices),
+                     text_or_null(outcome.hand), Arg::of(outcome.walk), Arg::of(outcome.reason),
+                     outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
+                     Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
+                     Arg::of(static_cast<std::int32_t>(MyProcPid))});
+}
+
 std::string role_or_empty(Oid role) { return role == InvalidOid ? std::string() : role_name(role); }
 
 } // namespace
@@ -98,6 +115,7 @@ void record_batch(Outcome& now, const Outcome& earlier) {
   const std::string by = role_name(caller()), as = role_or_empty(now.runs_as);
   const Authority before = act_as_keeper();
   write_run(now, by, as);
+  write_manner(now);
   write_ledger(now, now.target, std::string(core::action_name(now.action)), now.affected - earlier.affected);
   for (const auto& [label, rows] : now.dependents) {
     const auto known = earlier.dependents.find(label);

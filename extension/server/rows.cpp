@@ -171,6 +171,30 @@ std::optional<std::int64_t> positive_argument(FunctionCallInfo fcinfo, int posit
   return value;
 }
 
+BatchLimits batch_limits(FunctionCallInfo fcinfo) {
+  BatchLimits limits;
+  limits.max_rows = positive_argument(fcinfo, 1, "max_rows");
+  limits.max_runtime = microseconds_argument(fcinfo, 2, "max_runtime");
+  limits.batch_rows = positive_argument(fcinfo, 3, "batch_rows");
+  constexpr int arguments_of_0_1_0 = 5;
+  if (PG_NARGS() == arguments_of_0_1_0)
+    return limits;
+  limits.strict = argument(fcinfo, 4) != "f";
+  const auto slice = int_argument(fcinfo, 5), slices = int_argument(fcinfo, 6);
+  if (slice.has_value() != slices.has_value())
+    throw core::Failure(core::sqlstate::invalid_parameter_value, "slice and slices go together", "",
+                        "For example slice => 1, slices => 2 in one session and slice => 2, slices => 2 in another.");
+  if (slices && (*slices < 1 || *slices > core::Slice::most || *slice < 1 || *slice > *slices))
+    throw core::Failure(core::sqlstate::invalid_parameter_value,
+                        "there is no slice " + std::to_string(*slice) + " of " + std::to_string(*slices), "",
+                        "Slices are numbered from 1; at most " + std::to_string(core::Slice::most) + " are possible.");
+  if (slices)
+    limits.slice = {static_cast<std::uint32_t>(*slice), static_cast<std::uint32_t>(*slices)};
+  limits.max_rows_per_second = positive_argument(fcinfo, 7, "max_rows_per_second");
+  limits.sleep = microseconds_argument(fcinfo, 8, "sleep");
+  return limits;
+}
+
 Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows) {
   return server([&]() -> Datum {
     InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

@@ -1,6 +1,6 @@
 #pragma once
 #include "extension/boundary/spi.hpp"
-#include "extension/server/run.hpp"
+#include "extension/server/batches.hpp"
 
 #include <optional>
 #include <string>
@@ -51,6 +51,9 @@ namespace pg_retention::server {
 
 /// A bigint argument; nullopt is NULL. Throws Failure 22023 for less than one.
 [[nodiscard]] std::optional<std::int64_t> positive_argument(FunctionCallInfo fcinfo, int position, const char* name);
+
+/// The arguments of retention.run after the policy; those that the procedure of 0.1.0 did not have are as if not given.
+[[nodiscard]] BatchLimits batch_limits(FunctionCallInfo fcinfo);
 
 /// Rows as the function's set of results (materialized).
 Datum set_of(FunctionCallInfo fcinfo, const boundary::Rows& rows);

@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/catalog.hpp"
 #include "extension/server/constraints.hpp"
 #include "extension/server/execution.hpp"
 #include "extension/server/resolve.hpp"
@@ -16,12 +17,58 @@ namespace {
 
 using boundary::server;
 
-/// The lock of a policy: of its own kind (the fourth field), so that no advisory lock of an application can collide.
-LOCKTAG lock_of(const std::string& name) {
+/// A lock of a policy: of its own kind (the last field), so that no advisory lock of an application can collide. Part 0
+/// is the policy itself, the parts from 1 on its slices, those from 101 on the numbers of slices.
+LOCKTAG lock_of(const std::string& name, std::uint32_t part) {
   LOCKTAG tag;
   const auto hash = hash_bytes(reinterpret_cast<const unsigned char*>(name.data()), static_cast<int>(name.size()));
-  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x52455445, hash, 7);
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x52455445 + part, hash, 7);
   return tag;
+}
+
+bool take(const std::string& name, std::uint32_t part, LOCKMODE mode, LockSpan span) {
+  return server([&] {
+    const LOCKTAG tag = lock_of(name, part);
+    return LockAcquire(&tag, mode, span == LockSpan::session, true) != LOCKACQUIRE_NOT_AVAIL;
+  });
+}
+
+void release(const std::string& name, std::uint32_t part, LOCKMODE mode) {
+  server([&] {
+    const LOCKTAG tag = lock_of(name, part);
+    LockRelease(&tag, mode, true);
+  });
+}
+
+constexpr std::uint32_t counts_from = 100;
+
+/// Whether a run in another number of slices is under way.
+bool is_cut_otherwise(const std::string& name, std::uint32_t slices) {
+  for (std::uint32_t other = 2; other <= core::Slice::most; ++other) {
+    if (other == slices)
+      continue;
+    if (!take(name, counts_from + other, ExclusiveLock, LockSpan::session))
+      return true;
+    release(name, counts_from + other, ExclusiveLock);
+  }
+  return false;
+}
+
+/// Takes the lock of a slice: the policy's, shared with the other slices of as many, and its own alone.
+bool lock_slice(const std::string& name, core::Slice slice) {
+  if (!take(name, 0, ShareLock, LockSpan::session))
+    return false;
+  if (take(name, counts_from + slice.of, ShareLock, LockSpan::session)) {
+    if (!is_cut_otherwise(name, slice.of) && take(name, slice.number, ExclusiveLock, LockSpan::session))
+      return true;
+    release(name, counts_from + slice.of, ShareLock);
+  }
+  release(name, 0, ShareLock);
+  return false;
+}
+
+bool lock_policy(const std::string& name, LockSpan span, core::Slice slice) {
+  return slice.of == 1 ? take(name, 0, ExclusiveLock, span) : lock_slice(name, slice);
 }
 
 /// The policies that this very session is running: a trigger that runs its own policy again would find the lock its
@@ -45,21 +92,15 @@ UnderWay::~UnderWay() {
   names.erase(std::find(names.begin(), names.end(), name_));
 }
 
-bool lock_policy(const std::string& name, LockSpan span) {
-  return server([&] {
-    const LOCKTAG tag = lock_of(name);
-    return LockAcquire(&tag, ExclusiveLock, span == LockSpan::session, true) != LOCKACQUIRE_NOT_AVAIL;
-  });
+void unlock_policy(const std::string& name, core::Slice slice) {
+  if (slice.of == 1)
+    return release(name, 0, ExclusiveLock);
+  release(name, slice.number, ExclusiveLock);
+  release(name, counts_from + slice.of, ShareLock);
+  release(name, 0, ShareLock);
 }
 
-void unlock_policy(const std::string& name) {
-  server([&] {
-    const LOCKTAG tag = lock_of(name);
-    LockRelease(&tag, ExclusiveLock, true);
-  });
-}
-
-bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span) {
+bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span, core::Slice slice) {
   if (policy.id != 0 && !store::is_at_home(policy.name)) {
     outcome.success = false;
     outcome.stop_reason = "paused";
@@ -71,7 +112,7 @@ bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span) {
   } else if (policy.paused) {
     outcome.stop_reason = "paused";
     outcome.message = "policy " + core::quote(policy.name) + " is paused";
-  } else if (is_under_way(policy.name) || !lock_policy(policy.name, span)) {
+  } else if (is_under_way(policy.name) || !lock_policy(policy.name, span, slice)) {
     outcome.stop_reason = "running";
     outcome.message = "another run of policy " + core::quote(policy.name) + " is under way";
   } else {
@@ -99,6 +140,17 @@ void require_writable() {
     PreventCommandIfReadOnly("a run of a retention policy");
     PreventCommandDuringRecovery("a run of a retention policy");
   });
+}
+
+HeldOpen::HeldOpen(const std::vector<core::Relation>& relations) {
+  for (const core::Relation& relation : relations)
+    for (const core::Relation& leaf : catalog::leaves(relation))
+      tables_.push_back(server([&] { return table_open(leaf.oid, RowExclusiveLock); }));
+}
+
+void HeldOpen::close() {
+  for (Relation table : tables_)
+    server([&] { table_close(table, NoLock); });
 }
 
 Outcome new_outcome(const core::Policy& policy) {

@@ -1,6 +1,8 @@
 #pragma once
 #include "extension/boundary/guard.hpp"
+#include "extension/core/identifier.hpp"
 #include "extension/core/policy.hpp"
+#include "extension/core/slice.hpp"
 #include "extension/server/select.hpp"
 
 #include <cstdint>
@@ -36,7 +38,11 @@ struct Outcome {
   std::optional<TimestampTz> cutoff;
   TimestampTz started = 0, finished = 0;
   int batches = 0;
-  std::string stop_reason = "done"; ///< done, running, paused, error
+  std::string stop_reason = "done"; ///< as retention.result tells it
+  std::string hand, walk, reason;   ///< how it was done, and why so
+  std::int32_t slice = 0, slices = 0;
+  std::optional<std::uint64_t> expected; ///< victims in all, about
+  double share = 0;                      ///< of the walk that is done
   std::string sqlstate, error_detail, error_hint;
 
   std::uint64_t expired_subjects = 0;   ///< where asked for: expired subjects, with victims or without
@@ -70,8 +76,7 @@ void log_run(const Outcome& outcome);
 
 /// How long the lock that keeps runs of one policy apart is held.
 enum class LockSpan { transaction, session };
-[[nodiscard]] bool lock_policy(const std::string& name, LockSpan span);
-void unlock_policy(const std::string& name);
+void unlock_policy(const std::string& name, core::Slice slice);
 
 /// Marks a policy as running in this session, as long as it lives.
 class UnderWay {
@@ -85,11 +90,25 @@ private:
   std::string name_;
 };
 
+/// Tables held open, so that nothing that a policy's own functions do in this session can rewrite or empty them between
+/// the choice of a row and its removal: TRUNCATE, CLUSTER and ALTER TABLE refuse a table in use.
+class HeldOpen {
+public:
+  /// Opens every table that holds rows of `relations`.
+  explicit HeldOpen(const std::vector<core::Relation>& relations);
+  /// Lets them go; an error on the way lets the server do it.
+  void close();
+
+private:
+  std::vector<Relation> tables_;
+};
+
 /// A new outcome for a policy, started now.
 [[nodiscard]] Outcome new_outcome(const core::Policy& policy);
 
 /// Whether a policy may run at all, and is not running; if not, the outcome says why.
-[[nodiscard]] bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span);
+/// Slices of one run keep apart only those of another.
+[[nodiscard]] bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span, core::Slice slice = {});
 
 /// The id of the run to come: known before its rows are changed, because archived rows carry it.
 [[nodiscard]] std::int64_t next_run_id();

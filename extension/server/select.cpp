@@ -131,6 +131,20 @@ std::vector<RowKey> select_rows(const std::string& sql, const std::vector<Arg>& 
   return std::move(sink.rows);
 }
 
+std::vector<RowKey> standing_rows(const core::Relation& target, const std::vector<RowKey>& rows, core::Leaves& leaves) {
+  if (rows.empty())
+    return {};
+  push_latest_snapshot();
+  std::vector<RowKey> standing =
+      select_rows("SELECT tableoid, ctid FROM " + target.sql() + " WHERE ctid = ANY ($1)", {tid_array(rows)}, leaves);
+  pop_snapshot();
+  // The statement knows places only: a place of another leaf may have come along.
+  const auto is_stray = [&](RowKey row) { return !std::binary_search(rows.begin(), rows.end(), row); };
+  standing.erase(std::remove_if(standing.begin(), standing.end(), is_stray), standing.end());
+  std::sort(standing.begin(), standing.end());
+  return standing;
+}
+
 void push_latest_snapshot() {
   boundary::server([] {
     CommandCounterIncrement();

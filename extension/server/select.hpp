@@ -54,6 +54,10 @@ struct Reference {
 [[nodiscard]] std::vector<core::RowKey> select_rows(const std::string& sql, const std::vector<boundary::Arg>& args,
                                                     core::Leaves& leaves);
 
+/// Those of the rows (sorted) that are still there, under a snapshot of this moment.
+[[nodiscard]] std::vector<core::RowKey> standing_rows(const core::Relation& target,
+                                                      const std::vector<core::RowKey>& rows, core::Leaves& leaves);
+
 /// A snapshot that sees everything committed by now and all that this transaction did; it stays active, and keeps
 /// what it sees from being vacuumed away, until pop_snapshot().
 void push_latest_snapshot();

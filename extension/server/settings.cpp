@@ -11,6 +11,19 @@ bool direct_value = true;
 int lock_timeout_value = 1000;
 int batch_target_value = 100;
 int batch_max_rows_value = 50000;
+int batch_sleep_value = 0;
+int max_rows_per_second_value = 0;
+int work_mem_value = -1;
+int walk_value = static_cast<int>(Walk::automatic);
+int max_replica_lag_value = 0;
+int max_slot_wal_value = 0;
+int max_archive_queue_value = 0;
+int max_lag_wait_value = 300000;
+
+const config_enum_entry walks[] = {{"auto", static_cast<int>(Walk::automatic), false},
+                                   {"blocks", static_cast<int>(Walk::blocks), false},
+                                   {"list", static_cast<int>(Walk::list), false},
+                                   {nullptr, 0, false}};
 
 /// Refuses a zone the server does not know.
 bool check_zone(char** value, void**, GucSource) {
@@ -18,6 +31,29 @@ bool check_zone(char** value, void**, GucSource) {
     return true;
   GUC_check_errdetail("Time zone \"%s\" is not known to the server.", *value);
   return false;
+}
+
+/// An integer setting that every user may change.
+void define_integer(const char* name, const char* meaning, const char* detail, int* value, int least, int most,
+                    int unit) {
+  DefineCustomIntVariable(name, meaning, detail, value, *value, least, most, PGC_USERSET, unit, nullptr, nullptr,
+                          nullptr);
+}
+
+/// What a run does between its batches.
+void define_pauses() {
+  define_integer("retention.batch_sleep", "Pause after each batch of a run.", nullptr, &batch_sleep_value, 0, 3600000,
+                 GUC_UNIT_MS);
+  define_integer("retention.max_rows_per_second", "The most rows a second that a run removes or changes.",
+                 "0 sets no limit.", &max_rows_per_second_value, 0, INT_MAX, 0);
+  define_integer("retention.max_replica_lag", "A run waits while a standby's replay is further behind.",
+                 "0 sets no limit.", &max_replica_lag_value, 0, INT_MAX, GUC_UNIT_MS);
+  define_integer("retention.max_slot_wal", "A run waits while an active replication slot holds back more WAL.",
+                 "0 sets no limit.", &max_slot_wal_value, 0, INT_MAX, GUC_UNIT_MB);
+  define_integer("retention.max_archive_queue", "A run waits while more WAL files wait for the archiver.",
+                 "0 sets no limit.", &max_archive_queue_value, 0, INT_MAX, 0);
+  define_integer("retention.max_lag_wait", "How long a run waits for replicas, slots or the archiver before it stops.",
+                 nullptr, &max_lag_wait_value, 0, INT_MAX, GUC_UNIT_MS);
 }
 
 } // namespace
@@ -33,13 +69,17 @@ void define() {
       "retention.direct",
       "Lets rows be removed through the table access method where nothing would miss their passing.", nullptr,
       &direct_value, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("retention.lock_timeout", "Longest wait of a run for the lock of a table.",
-                          "0 leaves lock_timeout as it is.", &lock_timeout_value, 1000, 0, 3600000, PGC_USERSET,
-                          GUC_UNIT_MS, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("retention.batch_target", "How long a batch of a run shall take.", nullptr,
-                          &batch_target_value, 100, 1, 10000, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr, nullptr);
-  DefineCustomIntVariable("retention.batch_max_rows", "The most rows a batch of a run has.", nullptr,
-                          &batch_max_rows_value, 50000, 100, 10000000, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  define_integer("retention.lock_timeout", "Longest wait of a run for the lock of a table.",
+                 "0 leaves lock_timeout as it is.", &lock_timeout_value, 0, 3600000, GUC_UNIT_MS);
+  define_integer("retention.batch_target", "How long a batch of a run shall take.", nullptr, &batch_target_value, 1,
+                 10000, GUC_UNIT_MS);
+  define_integer("retention.batch_max_rows", "The most rows a batch of a run has.", nullptr, &batch_max_rows_value, 100,
+                 10000000, 0);
+  define_integer("retention.work_mem", "Memory that a run may use for what it remembers of rows and subjects.",
+                 "-1 means maintenance_work_mem.", &work_mem_value, -1, MAX_KILOBYTES, GUC_UNIT_KB);
+  DefineCustomEnumVariable("retention.walk", "Forces the way in which a run walks over the target.", nullptr,
+                           &walk_value, walk_value, walks, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  define_pauses();
   MarkGUCPrefixReserved("retention");
 }
 
@@ -49,5 +89,15 @@ bool direct() { return direct_value; }
 int lock_timeout() { return lock_timeout_value; }
 int batch_target() { return batch_target_value; }
 int batch_max_rows() { return batch_max_rows_value; }
+int batch_sleep() { return batch_sleep_value; }
+int max_rows_per_second() { return max_rows_per_second_value; }
+std::size_t work_mem() {
+  return std::size_t{1024} * static_cast<std::size_t>(work_mem_value < 0 ? maintenance_work_mem : work_mem_value);
+}
+Walk walk() { return static_cast<Walk>(walk_value); }
+int max_replica_lag() { return max_replica_lag_value; }
+int max_slot_wal() { return max_slot_wal_value; }
+int max_archive_queue() { return max_archive_queue_value; }
+int max_lag_wait() { return max_lag_wait_value; }
 
 } // namespace pg_retention::server::settings

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <string>
 
 /// The settings of the prefix retention.
@@ -20,5 +21,30 @@ void define();
 [[nodiscard]] int batch_target();
 /// retention.batch_max_rows: the most rows a batch has.
 [[nodiscard]] int batch_max_rows();
+
+/// retention.batch_sleep: the pause after each batch, in milliseconds.
+[[nodiscard]] int batch_sleep();
+/// retention.max_rows_per_second: rows a second over the whole run; 0: no limit.
+[[nodiscard]] int max_rows_per_second();
+/// retention.work_mem, or maintenance_work_mem: bytes that a run may use for what it remembers of rows and subjects.
+[[nodiscard]] std::size_t work_mem();
+
+/// How a run goes over the target.
+enum class Walk {
+  automatic, ///< by cost
+  blocks,    ///< block range by block range, where the rule can be judged that way
+  list,      ///< over a list of rows chosen at the start
+};
+/// retention.walk: the forced walk.
+[[nodiscard]] Walk walk();
+
+/// retention.max_replica_lag: milliseconds by which a standby's replay may be behind; 0: no limit.
+[[nodiscard]] int max_replica_lag();
+/// retention.max_slot_wal: megabytes of WAL that an active replication slot may hold back; 0: no limit.
+[[nodiscard]] int max_slot_wal();
+/// retention.max_archive_queue: WAL files that may wait for the archiver; 0: no limit.
+[[nodiscard]] int max_archive_queue();
+/// retention.max_lag_wait: milliseconds that a run waits for any of them before it stops.
+[[nodiscard]] int max_lag_wait();
 
 } // namespace pg_retention::server::settings

@@ -94,13 +94,13 @@ std::vector<Fate> lock_rows(std::vector<RowKey>& rows, const core::Leaves& leave
   return fates;
 }
 
-void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection) {
+void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold) {
   const core::Guards& guards = selection.guards;
   if (guards.size() == 0)
     return;
   Kept kept;
   const std::size_t subject = guards.width() - 1;
-  for (std::size_t step = 0; step < guards.width(); ++step) {
+  for (std::size_t step = 0; hold == Hold::lock && step < guards.width(); ++step) {
     const bool is_watched = step == subject && !rule.activities.empty();
     const std::vector<RowKey> rows = guards.rows(step);
     lock_and_note(rows, selection.leaves, is_watched ? LockTupleExclusive : LockTupleShare, kept);
@@ -117,7 +117,8 @@ void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& sele
       if (const auto found = kept.find(guards.key(chain, step)); found != kept.end())
         chains[chain] = found->second.fate == Fate::gone ? Fate::changed : found->second.fate;
   for (Victim& victim : selection.victims)
-    victim.fate = chains[victim.chain];
+    if (victim.fate == Fate::goes)
+      victim.fate = chains[victim.chain];
 }
 
 void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection) {

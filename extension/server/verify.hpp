@@ -8,6 +8,13 @@
 /// Holding chosen rows still, and judging again what could have changed since they were chosen.
 namespace pg_retention::server {
 
+/// What keeps rows as they were judged until they are changed.
+enum class Hold {
+  none, ///< nothing: for looking only
+  look, ///< a look without a lock; whoever changes one in between has the batch undone and tried again
+  lock, ///< row locks
+};
+
 /// Locks rows where they stand, without waiting, until the transaction ends. A row that somebody else holds is
 /// `locked`; one that was changed since the active snapshot is `changed`, and `rows` then has the place of its next
 /// version; one that was deleted is `gone`; one locked unchanged `goes`.
@@ -21,8 +28,9 @@ namespace pg_retention::server {
 
 /// Locks every row on the way from the victims to their subjects, judges the subjects' activity again under a fresh
 /// snapshot, and gives each victim the fate of its chain. The rows of a step are locked FOR SHARE, so that nobody
-/// changes them; a subject with activities FOR UPDATE, so that no activity that refers to it is added.
-void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection);
+/// changes them; a subject with activities FOR UPDATE, so that no activity that refers to it is added. With Hold::look
+/// nothing is locked: activity is judged, and that is all.
+void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold = Hold::lock);
 
 /// Locks the victims themselves FOR UPDATE and gives each its fate. Where the target is its own subject, its
 /// activity is judged again.

@@ -17,9 +17,10 @@ for my $arguments (['--help'], ['-?'], [ 'run', '--help' ], [ 'status', '-?' ], 
 	like($out, qr/^Usage:\n  pg_retention run/m, "\"@$arguments\" shows the usage");
 }
 my (undef, $help) = runner(['--help']);
-like($help, qr/^  -\Q$_\E\b/m, "the help shows the option -$_") for qw(a q v V h p U d w W);
+like($help, qr/^  -\Q$_\E\b/m, "the help shows the option -$_") for qw(a q v V h p U d w W j);
 like($help, qr/^  -\?, --help/m, 'the help shows -? for help, because -h is the host');
 like($help, qr/--log-format=FORMAT/, 'the help shows the log format');
+like($help, qr/^ +(?:-j, )?--$_\b/m, "the help shows the option --$_") for qw(jobs max-rows max-runtime batch-rows max-rows-per-second sleep no-strict single-transaction progress vacuum);
 like($help, qr/^  $_  \S/m, "the help documents exit code $_") for 0 .. 4;
 like($help, qr/\b$_\b/, "the help names $_") for qw(PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE);
 is((grep { length > 100 } lines($help)), 0, 'no line of the help is longer than 100 characters');
@@ -48,7 +49,21 @@ my @wrong = (
 	[ [ 'run', 'carts', '--log-format', 'xml' ], qr/"xml".*--log-format.*text or json/ ],
 	[ [ 'run', 'carts', '-d' ], qr/"--dbname" requires an argument/ ],
 	[ [ 'run', 'carts', '--quiet=maybe' ], qr/value that it does not take/ ],
-	[ [ 'run', '' ], qr/policy name cannot be empty/ ],);
+	[ [ 'run', '' ], qr/policy name cannot be empty/ ],
+	[ [ 'run', 'carts', '-j' ], qr/"--jobs" requires an argument/ ],
+	[ [ 'run', 'carts', '-q', '--progress' ], qr{-q/--quiet and --progress} ],
+	[ [ 'run', 'carts', '--vacuum', 'sometimes' ], qr/"sometimes".*--vacuum.*auto, always or never/ ],
+	(map { [ [ 'run', 'carts', '-j', $_ ], qr{"\Q$_\E".*-j/--jobs.*from 1 to 64} ] } '0', '-1', '65', 'many', '2.5', '', '1 '),
+	(map { my $option = $_; map { [ [ 'run', 'carts', "$option=$_" ], qr/"\Q$_\E".*$option.*from 1 to 9223372036854775807/ ] } '0', '-5', 'x', '9223372036854775808' }
+		qw(--max-rows --batch-rows --max-rows-per-second)),);
+my @of_run = ([ '-j/--jobs', '-j2' ], [ '--max-rows', '--max-rows=5' ], [ '--max-runtime', '--max-runtime=5' ], [ '--batch-rows', '--batch-rows=5' ],
+	[ '--max-rows-per-second', '--max-rows-per-second=5' ], [ '--sleep', '--sleep=5' ], [ '--no-strict', '--no-strict' ], [ '--progress', '--progress' ]);
+for my $option (@of_run, [ '--single-transaction', '--single-transaction' ], [ '--vacuum', '--vacuum=never' ])
+{
+	my ($name, $given) = @$option;
+	push @wrong, [ [ $_, $given ], qr/option \Q$name\E can be used only with the command "run"/ ] for 'preview', 'status';
+}
+push @wrong, [ [ 'run', 'carts', '--single-transaction', $_->[1] ], qr/options --single-transaction and \Q$_->[0]\E cannot be used together/ ] for @of_run;
 for my $case (@wrong)
 {
 	my ($arguments, $message) = @$case;

@@ -93,7 +93,8 @@ my @app = (server => $server, env => { PGUSER => 'app' });
 }
 
 # --- the prompt, on a terminal of its own
-for my $case ([ 'when the server needs a password', [] ], [ 'with -W', ['-W'] ])
+for my $case ([ 'when the server needs a password', [] ], [ 'with -W', ['-W'] ], [ 'once for several connections', [ '-j', 3 ] ],
+	[ 'with -W, once for several connections', [ '-W', '-j', 3 ] ])
 {
 	my ($when, $option) = @$case;
 	local %ENV = (%ENV, PGHOST => $host, PGPORT => $port, PGDATABASE => 'postgres', PGUSER => 'app');
@@ -102,9 +103,10 @@ for my $case ([ 'when the server needs a password', [] ], [ 'with -W', ['-W'] ])
 	$run->pump until $terminal =~ /Password.*: /;
 	$typed = "c0rrect-horse\n";
 	$run->finish;
-	is($? >> 8, 0, "the password is asked for on the terminal $when");
+	is($? >> 8, 0, "a password typed on the terminal lets the policy run $when");
 	unlike($terminal . $err, qr/c0rrect/, "what is typed is not shown $when");
 	like($terminal, qr/carts: ok/, "the policy is run after the password was typed $when");
+	is(scalar(() = $terminal =~ /Password/g), 1, "the password is asked for $when");
 }
 {
 	local %ENV = (%ENV, PGHOST => $host, PGPORT => $port, PGDATABASE => 'postgres');

@@ -22,7 +22,7 @@ sub refused
 		is_deeply([ $code, $out ], [ 4, '' ], "\"@$command\" is refused: $why");
 		like($err, qr/^pg_retention: error: $message\n/, "\"@$command\" says: $why");
 		like($err, qr/^pg_retention: hint: $hint\n\z/m, "\"@$command\" says what to do: $why");
-		unlike($log, qr/retention\.(?:apply|preview)\(\$1\)/, "\"@$command\" touches no policy: $why");
+		unlike($log, qr/retention\.(?:apply|run|preview)\(\$1/, "\"@$command\" touches no policy: $why");
 	}
 	return;
 }
@@ -45,8 +45,9 @@ refused('older library', qr/versions differ: program \Q$version\E, library 0\.0\
 $server->safe_psql('postgres', qq{CREATE OR REPLACE FUNCTION retention.library_version() RETURNS text LANGUAGE sql AS \$\$ SELECT '$version' \$\$});
 
 # --- rights
-$server->safe_psql('postgres', 'CREATE ROLE guest LOGIN; REVOKE EXECUTE ON FUNCTION retention.apply(text), retention.preview(text) FROM PUBLIC');
-refused('no right to run', qr/permission denied for function retention\.apply/, qr/.*EXECUTE.*/, env => { PGUSER => 'guest' }, commands => [ [ 'run', 'carts' ], [ 'run', '--all' ] ]);
+$server->safe_psql('postgres', 'CREATE ROLE guest LOGIN; REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA retention FROM PUBLIC; GRANT EXECUTE ON FUNCTION retention.library_version() TO PUBLIC');
+refused('no right to run', qr/permission denied for procedure retention\.run/, qr/.*EXECUTE.*/, env => { PGUSER => 'guest' }, commands => [ [ 'run', 'carts' ], [ 'run', '--all' ] ]);
+refused('no right to run in one transaction', qr/permission denied for function retention\.apply/, qr/.*EXECUTE.*/, env => { PGUSER => 'guest' }, commands => [ [ 'run', '--single-transaction', 'carts' ] ]);
 refused('no right to preview', qr/permission denied for function retention\.preview/, qr/.*EXECUTE.*/, env => { PGUSER => 'guest' }, commands => [ [ 'preview', 'carts' ] ]);
 $server->safe_psql('postgres', 'REVOKE SELECT ON retention.status FROM PUBLIC');
 refused('no right to look', qr/ERROR:  permission denied for view status \(SQLSTATE 42501\)/, qr/.*"retention".*/, env => { PGUSER => 'guest' }, commands => [ ['status'] ]);

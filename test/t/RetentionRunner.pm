@@ -12,8 +12,8 @@ use File::Basename qw(dirname);
 use File::Spec;
 use File::Temp qw(tempdir);
 
-our @EXPORT = qw(runner_program runner_version new_server install_stand_in runner start_runner timestamp_like
-  server_log_of trace lines);
+our @EXPORT = qw(runner_program runner_version new_server install_stand_in runner start_runner code_of timestamp_like
+  server_log_of trace calls wait_until_waiting sessions_gone lines objects);
 
 # The runner under test: the one that PG_RETENTION names, else the first on the caller's PATH.
 my $program;
@@ -34,6 +34,7 @@ BEGIN
 }
 
 use IPC::Run ();
+use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
@@ -110,6 +111,14 @@ sub start_runner
 	return \%run;
 }
 
+# Waits for the end of a runner that was started and gives its exit code.
+sub code_of
+{
+	my ($run) = @_;
+	$run->{handle}->finish;
+	return $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
+}
+
 # What an RFC 3339 time in UTC looks like.
 sub timestamp_like
 {
@@ -131,6 +140,36 @@ sub trace
 	my ($server) = @_;
 	return $server->safe_psql('postgres',
 		q{SELECT coalesce(string_agg(policy, ' ' ORDER BY at), '') FROM stand_in.trace});
+}
+
+# What the calls of a policy were given, in the order of their slices.
+sub calls
+{
+	my ($server, $policy) = @_;
+	return objects($server->safe_psql('postgres', qq{SELECT to_jsonb(c) FROM stand_in.call AS c WHERE policy = '$policy' ORDER BY slice, at}));
+}
+
+# Waits until so many sessions of the runner wait for a lock.
+sub wait_until_waiting
+{
+	my ($server, $sessions) = @_;
+	my $count = q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_retention' AND wait_event_type = 'Lock'};
+	$server->poll_query_until('postgres', $count, $sessions // 1) or die 'the runner never waited';
+	return;
+}
+
+# Whether the runner's sessions leave the server.
+sub sessions_gone
+{
+	my ($server) = @_;
+	return $server->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'pg_retention')});
+}
+
+# The objects of an output that has one in each line.
+sub objects
+{
+	my ($text) = @_;
+	return map { JSON::PP->new->utf8->allow_bignum->decode($_) } lines($text);
 }
 
 # The lines of a text.

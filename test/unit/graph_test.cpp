@@ -53,6 +53,15 @@ TEST(Paths, FindsTheOneWay) {
   EXPECT_EQ(names(found[0]), (Names{"item_cart", "cart_user"}));
 }
 
+TEST(Paths, LeadsOverNoTemporalKey) {
+  ForeignKey temporal = item_user;
+  temporal.is_temporal = true;
+  EXPECT_EQ(paths({temporal, item_cart, cart_user}, items.oid, users.oid).size(), 1u);
+  const Failure failure = refused([&] { return the_path({temporal}, items, users, {}); });
+  EXPECT_EQ(failure.sqlstate(), sqlstate::undefined_object);
+  EXPECT_NE(failure.detail().find("\"item_user\", a key with PERIOD"), std::string::npos);
+}
+
 TEST(Paths, FindsNoneAgainstTheArrows) {
   EXPECT_TRUE(paths({item_cart, cart_user}, users.oid, items.oid).empty());
   EXPECT_TRUE(paths({}, items.oid, users.oid).empty());

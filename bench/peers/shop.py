@@ -4,8 +4,10 @@ The job's own steps, in its order, with a synchronous session.
 """
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, DateTime, ForeignKey, Integer, Text, create_engine, delete, select
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy import Column, DateTime, ForeignKey, Integer, String, Text, delete, select
+from sqlalchemy.orm import declarative_base
+
+from peers.session import SessionJob
 
 INACTIVE_DAYS = 90
 Base = declarative_base()
@@ -14,7 +16,8 @@ Base = declarative_base()
 class User(Base):
     __tablename__ = "users"
     id = Column(Integer, primary_key=True)
-    username = Column(Text)
+    telegram_username = Column(String)
+    telegram_id = Column(Integer)
     registered_at = Column(DateTime)
     last_active = Column(DateTime)
 
@@ -29,9 +32,10 @@ class CartItem(Base):
     __tablename__ = "cart_items"
     id = Column(Integer, primary_key=True)
     cart_id = Column(Integer, ForeignKey("carts.id"))
-    product_id = Column(Integer)
+    category_id = Column(Integer)
+    subcategory_id = Column(Integer)
     quantity = Column(Integer)
-    note = Column(Text)
+    tier_breakdown = Column(Text)
     created_at = Column(DateTime)
 
 
@@ -52,10 +56,5 @@ def cleanup_inactive_user_carts(session):
     return len(items)
 
 
-class Job:
-    def __init__(self, database):
-        self.session = Session(create_engine(f"postgresql+psycopg2:///{database}"))
-        self.backend_pid = self.session.connection().connection.get_backend_pid()
-
-    def run(self):
-        return cleanup_inactive_user_carts(self.session)
+def Job(database):
+    return SessionJob(database, cleanup_inactive_user_carts)

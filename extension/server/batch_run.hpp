@@ -1,0 +1,80 @@
+#pragma once
+#include "extension/core/pace.hpp"
+#include "extension/server/batches.hpp"
+#include "extension/server/execution.hpp"
+#include "extension/server/strategy.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// One committed run, over all its transactions.
+namespace pg_retention::server {
+
+class BatchRun {
+public:
+  BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome);
+
+  /// Chooses, goes over the target, tries once more what stayed, and records how it ended.
+  void run();
+
+  /// Records that the run was told to stop, in a transaction of its own.
+  void record_cancelled();
+
+  /// Frees what is outside of memory; to be called when the run ends, whatever way.
+  void drop() noexcept;
+
+private:
+  const core::Policy& policy_;
+  const BatchLimits& limits_;
+  Outcome& outcome_;
+  const RunOptions options_{};
+  core::Pace pace_;
+  core::Leaves leaves_;
+  std::optional<Resolved> resolved_;
+  std::uint64_t generation_ = 0; ///< of the schema that resolved_ was held against
+  std::optional<Strategy> strategy_;
+  std::unique_ptr<Remembered> remembered_;
+  std::unique_ptr<Spool> again_;           ///< victims that stayed, for another try; `chain` is their fate
+  std::vector<std::vector<bool>> touched_; ///< by step of the path and row: whether victims of it went
+  bool has_stopped_ = false;
+
+  /// What one batch did beside the outcome, forgotten where it is undone.
+  struct Done {
+    std::vector<Victim> stayed;
+    std::vector<std::uint32_t> chains;   ///< of victims that went
+    std::vector<std::uint32_t> subjects; ///< of such, found by a statement: rows of the last step
+    std::size_t rows = 0;                ///< looked at
+  };
+  using Body = std::function<void(Hold, Done&)>;
+
+  [[nodiscard]] std::optional<boundary::Caught> as_owner(const std::function<void()>& body);
+  [[nodiscard]] bool choose();
+  void choose_rows();
+  [[nodiscard]] std::uint64_t count_victims() const;
+  void walk();
+  void try_again();
+  void fill(Hold hold, Done& done);
+  void change_part(Execution& execution, Selection& part, Hold hold, Done& done);
+  void trust(Selection& part);
+  void guard(Selection& part) const;
+  void judge(const std::vector<core::RowKey>& rows, Hold hold, Done& done);
+  void judge_again(const std::vector<Candidate>& candidates, Done& done);
+  void count_subjects(const std::vector<core::RowKey>& subjects, Done& done);
+  [[nodiscard]] bool one_batch(const Body& body, const std::function<void()>& undo);
+  void keep(const Done& done);
+  [[nodiscard]] std::size_t next_size() const;
+  [[nodiscard]] bool may_go_on();
+  void look_at_policy();
+  [[nodiscard]] std::int64_t rows_per_second() const;
+  void pause();
+  void wait_for_replicas();
+  void stop(const char* reason, const std::string& message);
+  void record_standing(const Outcome& earlier);
+  void commit_batch(const Outcome& earlier);
+  void finish();
+};
+
+} // namespace pg_retention::server

@@ -1,0 +1,147 @@
+#include "extension/server/source.hpp"
+
+#include "extension/server/catalog.hpp"
+#include "extension/server/versions.hpp"
+
+#include <algorithm>
+
+namespace pg_retention::server {
+namespace {
+
+using boundary::Arg;
+using core::RowKey;
+
+constexpr RowKey in_leaf = 0xffffffffffff; // block and offset
+/// A statement has a price of its own, so it judges more blocks at a time than a look-up in memory.
+constexpr BlockNumber most_blocks_by_keys = 64, most_blocks_by_statement = 1024;
+
+class PlaceSink final : public boundary::Sink {
+public:
+  PlaceSink(core::Leaves& leaves, std::vector<Victim>& victims) : leaves_(leaves), victims_(victims) {}
+  void accept(const Datum* values, const bool*) override {
+    victims_.push_back({row_at(values, 0, leaves_), 0, core::Fate::goes});
+  }
+
+private:
+  core::Leaves& leaves_;
+  std::vector<Victim>& victims_;
+};
+
+} // namespace
+
+BlockSource::BlockSource(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice,
+                         const core::Chains* chains)
+    : rule_(rule), cutoff_(cutoff), leaves_(leaves), slice_(slice), chains_(chains),
+      stride_(chains != nullptr ? most_blocks_by_keys : most_blocks_by_keys * 2) {
+  if (chains != nullptr) {
+    column_ = rule.path.front().child_columns.front();
+    type_ = catalog::require_column(rule.path.front().child, column_).base;
+  }
+  for (const core::Relation& leaf : catalog::leaves(rule.target)) {
+    const BlockNumber blocks = blocks_of(leaf.oid);
+    if (blocks != 0)
+      ranges_.push_back({leaf, leaves.number(leaf.oid), blocks});
+    blocks_ += blocks;
+  }
+  rule_.is_leaf = true;
+  skip_to_slice();
+}
+
+/// Goes on to the next block of the slice, or to the next leaf.
+void BlockSource::skip_to_slice() {
+  while (leaf_ < ranges_.size()) {
+    const BlockNumber block = core::block_of(at_), next = slice_.next(block);
+    if (next != block)
+      at_ = core::row_key(0, next, 0);
+    if (next < ranges_[leaf_].blocks)
+      return;
+    ++leaf_;
+    at_ = 0;
+  }
+}
+
+void BlockSource::read(std::size_t most, std::vector<Victim>& victims) {
+  if (at_end())
+    return;
+  const Range& range = ranges_[leaf_];
+  const BlockNumber block = core::block_of(at_);
+  const BlockNumber until = std::min({block + stride_, slice_.end(block), range.blocks});
+  const RowKey end = core::row_key(0, until, 0);
+  const std::size_t before = victims.size();
+  const bool is_done =
+      chains_ != nullptr ? read_keys(range, end, most, victims) : read_statement(range, end, most, victims);
+  at_ = is_done ? end : (victims.back().key & in_leaf) + 1;
+  // As many blocks the next time as give about what is asked for.
+  const std::size_t found = victims.size() - before;
+  const BlockNumber widest = chains_ != nullptr ? most_blocks_by_keys : most_blocks_by_statement;
+  if (!is_done)
+    stride_ = std::max<BlockNumber>(stride_ / 2, 1);
+  else if (found < most / 2)
+    stride_ = std::min(stride_ * 2, widest);
+  skip_to_slice();
+}
+
+bool BlockSource::read_keys(const Range& range, RowKey end, std::size_t most, std::vector<Victim>& victims) {
+  KeyScan scan(range.leaf.oid, range.number, column_, type_);
+  const bool is_done = scan.read(at_, end, chains_->keys(), most, victims);
+  scan.close();
+  return is_done;
+}
+
+bool BlockSource::read_statement(const Range& range, RowKey end, std::size_t most, std::vector<Victim>& victims) {
+  rule_.target = range.leaf;
+  const std::size_t before = victims.size();
+  PlaceSink sink(leaves_, victims);
+  boundary::stream(core::victims_between_select(rule_), {Arg::time(cutoff_), place(at_), place(end)}, sink);
+  if (victims.size() - before <= most)
+    return true;
+  const auto first = victims.begin() + static_cast<std::ptrdiff_t>(before);
+  std::sort(first, victims.end(), [](const Victim& a, const Victim& b) { return a.key < b.key; });
+  victims.resize(before + most);
+  return false;
+}
+
+void BlockSource::go_back(std::uint64_t position) {
+  leaf_ = position >> 48;
+  at_ = position & in_leaf;
+}
+
+double BlockSource::share() const {
+  std::uint64_t behind = core::block_of(at_);
+  for (std::size_t i = 0; i < leaf_; ++i)
+    behind += ranges_[i].blocks;
+  return blocks_ == 0 ? 1 : static_cast<double>(behind) / static_cast<double>(blocks_);
+}
+
+ListSource::ListSource(Spool& spool, const core::Leaves& leaves) : spool_(spool), leaves_(leaves) {
+  for (std::size_t leaf = 0; leaf < leaves.size(); ++leaf)
+    files_.push_back(file_of(leaves.oid(static_cast<std::uint16_t>(leaf))));
+}
+
+void ListSource::read(std::size_t most, std::vector<Victim>& victims) {
+  const std::vector<Candidate> candidates = spool_.read(next_, most);
+  next_ += candidates.size();
+  std::vector<RowKey> rows;
+  std::vector<std::uint32_t> xmins;
+  for (const Candidate& candidate : candidates) {
+    rows.push_back(candidate.row);
+    xmins.push_back(candidate.xmin);
+  }
+  const std::vector<core::Fate> fates = look_at_rows(rows, &xmins, leaves_);
+  std::size_t leaf = files_.size();
+  bool is_same = false;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (core::leaf_of(candidates[i].row) != leaf) {
+      leaf = core::leaf_of(candidates[i].row);
+      is_same = file_of(leaves_.oid(static_cast<std::uint16_t>(leaf))) == files_[leaf];
+    }
+    // The places of a table that was rewritten meanwhile mean nothing; its rows are the next run's.
+    victims.push_back({rows[i], candidates[i].chain, is_same ? fates[i] : core::Fate::gone});
+  }
+}
+
+double ListSource::share() const {
+  return spool_.size() == 0 ? 1 : static_cast<double>(next_) / static_cast<double>(spool_.size());
+}
+
+} // namespace pg_retention::server
