@@ -58,6 +58,7 @@ private:
   void try_again();
   void fill(Hold hold, Done& done);
   void change_part(Execution& execution, Selection& part, Hold hold, Done& done);
+  void note_progress(double share, std::optional<std::uint64_t> expected);
   void trust(Selection& part);
   void guard(Selection& part) const;
   void judge(const std::vector<core::RowKey>& rows, Hold hold, Done& done);

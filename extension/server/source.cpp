@@ -37,13 +37,16 @@ BlockSource::BlockSource(const core::Rule& rule, TimestampTz cutoff, core::Leave
     column_ = rule.path.front().child_columns.front();
     type_ = catalog::require_column(rule.path.front().child, column_).base;
   }
+  rule_.is_leaf = true;
+  // Without an expired subject there is nothing to find.
+  if (chains != nullptr && chains->size() == 0)
+    return;
   for (const core::Relation& leaf : catalog::leaves(rule.target)) {
     const BlockNumber blocks = blocks_of(leaf.oid);
     if (blocks != 0)
       ranges_.push_back({leaf, leaves.number(leaf.oid), blocks});
     blocks_ += blocks;
   }
-  rule_.is_leaf = true;
   skip_to_slice();
 }
 

@@ -4,10 +4,6 @@
 
 #include <algorithm>
 
-extern "C" {
-#include "commands/tablespace.h"
-}
-
 namespace pg_retention::server {
 
 using boundary::server;

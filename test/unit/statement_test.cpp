@@ -132,7 +132,8 @@ TEST(ChainsSelect, LeavesTheTargetOut) {
 TEST(ReturnedSubjectsSelect, AsksAmongGivenRows) {
   const std::string sql = returned_subjects_select(by_messages());
   EXPECT_TRUE(has(sql, "subject.ctid = ANY ($2)"));
-  EXPECT_TRUE(has(sql, "(EXISTS (SELECT 1 FROM \"s\".\"messages\""));
+  EXPECT_TRUE(has(sql, "AND EXISTS (SELECT 1 FROM \"s\".\"messages\""));
+  EXPECT_TRUE(has(sql, " UNION ALL "));
 }
 
 TEST(ChildrenSelect, FollowsAForeignKeyWithoutInheritance) {

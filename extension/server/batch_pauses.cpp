@@ -1,0 +1,81 @@
+#include "extension/server/batch_run.hpp"
+
+#include "extension/core/identifier.hpp"
+#include "extension/server/lag.hpp"
+#include "extension/server/settings.hpp"
+#include "extension/server/store.hpp"
+
+#include <algorithm>
+
+/// What lies between two batches of a committed run: how large the next is, whether it may begin, and when.
+namespace pg_retention::server {
+
+std::size_t BatchRun::next_size() const {
+  std::size_t size = limits_.batch_rows ? static_cast<std::size_t>(*limits_.batch_rows) : pace_.next();
+  if (limits_.max_rows)
+    size = std::min(size, static_cast<std::size_t>(*limits_.max_rows) - outcome_.affected);
+  if (const std::int64_t rate = rows_per_second(); rate > 0)
+    size = std::min(size, static_cast<std::size_t>(std::max<std::int64_t>(rate / 4, 1)));
+  return size;
+}
+
+/// What stands between two batches: limits, and what became of the policy meanwhile.
+bool BatchRun::may_go_on() {
+  if (has_stopped_)
+    return false;
+  if (limits_.max_rows && outcome_.affected >= static_cast<std::uint64_t>(*limits_.max_rows))
+    stop("max_rows", plain_message(outcome_));
+  else if (limits_.max_runtime && GetCurrentTimestamp() - outcome_.started >= *limits_.max_runtime)
+    stop("max_runtime", plain_message(outcome_));
+  else
+    look_at_policy();
+  return !has_stopped_;
+}
+
+void BatchRun::look_at_policy() {
+  const auto present = store::load(policy_.name);
+  if (!present && policy_.id == 0)
+    return;
+  if (!present)
+    stop("paused", "policy " + core::quote(policy_.name) + " was removed during the run");
+  else if (present->paused)
+    stop("paused", "policy " + core::quote(policy_.name) + " was paused during the run");
+  else if (present->id != policy_.id || present->version != policy_.version)
+    stop("paused", "policy " + core::quote(policy_.name) + " was changed during the run");
+}
+
+std::int64_t BatchRun::rows_per_second() const {
+  if (limits_.max_rows_per_second)
+    return *limits_.max_rows_per_second;
+  // The setting is for the whole run: slices share it.
+  const std::int64_t rate = settings::max_rows_per_second();
+  return rate == 0 ? 0 : std::max<std::int64_t>(rate / limits_.slice.of, 1);
+}
+
+/// Between two transactions, with no snapshot and no lock on rows.
+void BatchRun::pause() {
+  std::int64_t until = GetCurrentTimestamp() + limits_.sleep.value_or(std::int64_t{settings::batch_sleep()} * 1000);
+  if (const std::int64_t rate = rows_per_second(); rate > 0)
+    until = std::max(until, outcome_.started + static_cast<std::int64_t>(static_cast<double>(outcome_.affected) * 1e6 /
+                                                                         static_cast<double>(rate)));
+  if (limits_.max_runtime)
+    until = std::min(until, outcome_.started + *limits_.max_runtime);
+  boundary::wait((until - GetCurrentTimestamp() + 999) / 1000);
+  wait_for_replicas();
+}
+
+void BatchRun::wait_for_replicas() {
+  constexpr std::int64_t between_looks = 200; // milliseconds
+  const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::max_lag_wait()} * 1000;
+  for (std::string lags = what_lags(); !lags.empty(); lags = what_lags()) {
+    boundary::commit();
+    if (GetCurrentTimestamp() >= until)
+      return stop("lag", "stopped after " + std::to_string(outcome_.affected) + " rows: " + lags);
+    boundary::wait(std::min(between_looks, std::max<std::int64_t>((until - GetCurrentTimestamp()) / 1000, 1)));
+    look_at_policy();
+    if (has_stopped_)
+      return;
+  }
+}
+
+} // namespace pg_retention::server

@@ -1,0 +1,161 @@
+#include "extension/server/batch_run.hpp"
+
+#include "extension/core/failure.hpp"
+#include "extension/server/direct.hpp"
+#include "extension/server/settings.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+/// The rows of one batch of a committed run: found, trusted, changed, counted.
+namespace pg_retention::server {
+
+using core::Fate;
+using core::RowKey;
+
+/// One batch from the source.
+void BatchRun::fill(Hold hold, Done& done) {
+  Execution execution(*resolved_, options_, outcome_);
+  Source& source = remembered_->source();
+  Watch* const watch = remembered_->watch();
+  // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
+  const bool streams =
+      resolved_->edges.empty() && why_not_direct(*resolved_, Selection(leaves_, resolved_->rule.path.size())).empty();
+  const std::size_t most = streams && !limits_.batch_rows
+                               ? std::min(next_size(), static_cast<std::size_t>(settings::batch_max_rows()))
+                               : next_size();
+  const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::batch_target()} * 800;
+  const auto has_time = [&] { return limits_.batch_rows || GetCurrentTimestamp() < until; };
+  if (watch != nullptr)
+    watch->begin_batch();
+  push_latest_snapshot();
+  do {
+    Selection part(leaves_, 0);
+    do
+      source.read(most - done.rows - part.victims.size(), part.victims);
+    while (!streams && !source.at_end() && done.rows + part.victims.size() < most && has_time());
+    trust(part);
+    change_part(execution, part, hold, done);
+    done.rows += part.victims.size();
+  } while (!source.at_end() && done.rows < most && has_time());
+  pop_snapshot();
+  note_progress(source.share(), source.expected());
+  if (watch != nullptr && limits_.strict && hold == Hold::look && !watch->holds())
+    throw core::Failure(core::sqlstate::serialization_failure, "a subject changed while its rows were about to go");
+}
+
+/// How far the walk is; without a list, what is done so far tells how much there is in all.
+void BatchRun::note_progress(double share, std::optional<std::uint64_t> expected) {
+  outcome_.share = share;
+  outcome_.expected = expected;
+  if (!expected && share > 0)
+    outcome_.expected = static_cast<std::uint64_t>(static_cast<double>(outcome_.affected) / share);
+}
+
+/// Takes out the victims whose subjects, or the way to them, are no longer as they were judged.
+void BatchRun::trust(Selection& part) {
+  Watch* const watch = remembered_->watch();
+  if (watch == nullptr)
+    return;
+  for (const Victim& victim : part.victims)
+    if (victim.fate == Fate::goes)
+      watch->rely_on(victim.chain);
+  if (watch->look_at_new())
+    return;
+  for (Victim& victim : part.victims)
+    if (victim.fate == Fate::goes && !remembered_->chains().is_as_judged(victim.chain))
+      victim.fate = Fate::changed;
+}
+
+/// Gives the selection the rows on the path, to be locked or judged again.
+void BatchRun::guard(Selection& part) const {
+  const core::Chains& chains = remembered_->chains();
+  part.guards = core::Guards(chains.width());
+  std::vector<RowKey> rows(chains.width());
+  for (Victim& victim : part.victims) {
+    for (std::size_t step = 0; step < rows.size(); ++step)
+      rows[step] = chains.row(victim.chain, step);
+    victim.chain = part.guards.chain(rows.data());
+  }
+}
+
+void BatchRun::change_part(Execution& execution, Selection& part, Hold hold, Done& done) {
+  const bool has_activity = !resolved_->rule.activities.empty();
+  std::vector<std::uint32_t> chains;
+  for (const Victim& victim : part.victims)
+    chains.push_back(victim.chain);
+  if (remembered_->watch() != nullptr && (has_activity || (limits_.strict && hold == Hold::lock)))
+    guard(part);
+  const Hold hold_path = limits_.strict ? Hold::lock : Hold::look;
+  std::vector<Victim> stayed = execution.change(part, hold_path, hold);
+  done.stayed.insert(done.stayed.end(), stayed.begin(), stayed.end());
+  for (std::size_t i = 0; i < chains.size() && !touched_.empty(); ++i)
+    if (part.victims[i].fate == Fate::goes)
+      done.chains.push_back(chains[i]);
+}
+
+void BatchRun::judge(const std::vector<RowKey>& rows, Hold hold, Done& done) {
+  Execution execution(*resolved_, options_, outcome_);
+  std::vector<RowKey> victims;
+  done.stayed = execution.judge_and_change(rows, leaves_, limits_.strict ? Hold::lock : Hold::look, hold, victims);
+  done.rows = rows.size();
+  count_subjects(execution.subject_rows(), done);
+}
+
+void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done) {
+  std::vector<RowKey> rows, changed;
+  for (const Candidate& candidate : candidates) {
+    rows.push_back(candidate.row);
+    if (static_cast<Fate>(candidate.chain) == Fate::changed)
+      changed.push_back(candidate.row);
+  }
+  std::sort(rows.begin(), rows.end());
+  Execution execution(*resolved_, options_, outcome_);
+  std::vector<RowKey> victims;
+  done.stayed = execution.judge_and_change(rows, leaves_, Hold::lock, Hold::lock, victims);
+  done.rows = rows.size();
+  count_subjects(execution.subject_rows(), done);
+  // Rows that stand and are no victims any more: their subjects came back.
+  std::sort(changed.begin(), changed.end());
+  std::vector<RowKey> saved;
+  std::set_difference(changed.begin(), changed.end(), victims.begin(), victims.end(), std::back_inserter(saved));
+  outcome_.returned += standing_rows(resolved_->rule.target, saved, leaves_).size();
+}
+
+/// Subjects found by statements: those the run knows count once, others once a batch.
+void BatchRun::count_subjects(const std::vector<RowKey>& subjects, Done& done) {
+  for (const RowKey row : subjects) {
+    if (!touched_.empty()) {
+      const std::vector<RowKey>& known = remembered_->chains().step(touched_.size() - 1).rows;
+      const auto found = std::lower_bound(known.begin(), known.end(), row);
+      if (found != known.end() && *found == row) {
+        done.subjects.push_back(static_cast<std::uint32_t>(found - known.begin()));
+        continue;
+      }
+    }
+    ++outcome_.subjects;
+  }
+}
+
+/// What a batch did beside the outcome, now that nothing undoes it any more.
+void BatchRun::keep(const Done& done) {
+  for (const Victim& victim : done.stayed)
+    again_->add({victim.key, 0, static_cast<std::uint32_t>(victim.fate)});
+  again_->settle();
+  const auto touch = [&](std::size_t step, std::uint32_t row) {
+    if (touched_[step][row])
+      return;
+    touched_[step][row] = true;
+    if (step + 1 == touched_.size())
+      ++outcome_.subjects;
+  };
+  for (const std::uint32_t chain : done.chains)
+    for (std::size_t step = 0; step < touched_.size(); ++step)
+      touch(step, remembered_->chains().row_of(chain, step));
+  for (const std::uint32_t subject : done.subjects)
+    touch(touched_.size() - 1, subject);
+  if (resolved_->rule.path.empty())
+    outcome_.subjects = outcome_.affected;
+}
+
+} // namespace pg_retention::server
