@@ -10,8 +10,10 @@
 /// What lies between two batches of a committed run: how large the next is, whether it may begin, and when.
 namespace pg_retention::server {
 
-std::size_t BatchRun::next_size() const {
-  std::size_t size = limits_.batch_rows ? static_cast<std::size_t>(*limits_.batch_rows) : pace_.next();
+/// So many rows, or as many as the caller's limits allow.
+std::size_t BatchRun::within_limits(std::size_t size) const {
+  if (limits_.batch_rows)
+    size = static_cast<std::size_t>(*limits_.batch_rows);
   if (limits_.max_rows)
     size = std::min(size, static_cast<std::size_t>(*limits_.max_rows) - outcome_.affected);
   if (const std::int64_t rate = rows_per_second(); rate > 0)
@@ -21,6 +23,9 @@ std::size_t BatchRun::next_size() const {
 
 /// What stands between two batches: limits, and what became of the policy meanwhile.
 bool BatchRun::may_go_on() {
+  if (is_pause_due_ && !has_stopped_)
+    pause();
+  is_pause_due_ = false;
   if (has_stopped_)
     return false;
   if (limits_.max_rows && outcome_.affected >= static_cast<std::uint64_t>(*limits_.max_rows))
@@ -69,6 +74,8 @@ void BatchRun::wait_for_replicas() {
   const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::max_lag_wait()} * 1000;
   for (std::string lags = what_lags(); !lags.empty(); lags = what_lags()) {
     boundary::commit();
+    if (limits_.max_runtime && GetCurrentTimestamp() - outcome_.started >= *limits_.max_runtime)
+      return;
     if (GetCurrentTimestamp() >= until)
       return stop("lag", "stopped after " + std::to_string(outcome_.affected) + " rows: " + lags);
     boundary::wait(std::min(between_looks, std::max<std::int64_t>((until - GetCurrentTimestamp()) / 1000, 1)));

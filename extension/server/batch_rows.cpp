@@ -21,9 +21,7 @@ void BatchRun::fill(Hold hold, Done& done) {
   // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
   const bool streams =
       resolved_->edges.empty() && why_not_direct(*resolved_, Selection(leaves_, resolved_->rule.path.size())).empty();
-  const std::size_t most = streams && !limits_.batch_rows
-                               ? std::min(next_size(), static_cast<std::size_t>(settings::batch_max_rows()))
-                               : next_size();
+  const std::size_t most = within_limits(streams ? static_cast<std::size_t>(settings::batch_max_rows()) : pace_.next());
   const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::batch_target()} * 800;
   const auto has_time = [&] { return limits_.batch_rows || GetCurrentTimestamp() < until; };
   if (watch != nullptr)

@@ -138,7 +138,7 @@ void BatchRun::walk() {
   Spool& list = remembered_->list();
   for (std::uint64_t first = 0; first < list.size() && may_go_on();) {
     std::vector<RowKey> rows;
-    for (const Candidate& candidate : list.read(first, next_size()))
+    for (const Candidate& candidate : list.read(first, within_limits(pace_.next())))
       rows.push_back(candidate.row);
     std::sort(rows.begin(), rows.end());
     first += rows.size();
@@ -155,7 +155,7 @@ void BatchRun::try_again() {
     list->close();
     const std::uint64_t affected = outcome_.affected;
     for (std::uint64_t first = 0; first < list->size() && may_go_on();) {
-      const std::vector<Candidate> candidates = list->read(first, next_size());
+      const std::vector<Candidate> candidates = list->read(first, within_limits(pace_.next()));
       first += candidates.size();
       (void)one_batch([&](Hold, Done& done) { judge_again(candidates, done); }, [] {});
     }
@@ -210,8 +210,7 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
     }
   }
   scratch.release();
-  if (is_done)
-    pause();
+  is_pause_due_ = is_done;
   return is_done;
 }
 

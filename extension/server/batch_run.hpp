@@ -40,6 +40,7 @@ private:
   std::unique_ptr<Spool> again_;           ///< victims that stayed, for another try; `chain` is their fate
   std::vector<std::vector<bool>> touched_; ///< by step of the path and row: whether victims of it went
   bool has_stopped_ = false;
+  bool is_pause_due_ = false; ///< after a batch, where there is more to do
 
   /// What one batch did beside the outcome, forgotten where it is undone.
   struct Done {
@@ -66,7 +67,7 @@ private:
   void count_subjects(const std::vector<core::RowKey>& subjects, Done& done);
   [[nodiscard]] bool one_batch(const Body& body, const std::function<void()>& undo);
   void keep(const Done& done);
-  [[nodiscard]] std::size_t next_size() const;
+  [[nodiscard]] std::size_t within_limits(std::size_t size) const;
   [[nodiscard]] bool may_go_on();
   void look_at_policy();
   [[nodiscard]] std::int64_t rows_per_second() const;

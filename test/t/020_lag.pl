@@ -105,6 +105,14 @@ ok(poll($behind), 'the standby is behind again');
 	is(last_run($primary, 'stop_reason, affected'), 'done|' . ($items - $gone), 'without a limit a run does not wait: the rest goes while replay is paused');
 }
 
+fill_items($primary, 100);
+ok(poll($behind), 'the standby is still behind');
+end_run(start_run($primary, $arguments, $limit, $never));
+is(last_run($primary, 'stop_reason, affected'), 'done|100', 'a run that has nothing more to do does not wait for a standby');
+fill_items($primary, $items);
+end_run(start_run($primary, "$arguments, max_runtime => '1 second'", $limit, q{retention.max_lag_wait = '1h'}));
+is(last_run($primary, 'stop_reason'), 'max_runtime', 'max_runtime ends the wait for a standby');
+
 # The rights: the owner of the schema reads the views, not the caller.
 fill_items($primary, $items);
 ask(q{

@@ -127,6 +127,10 @@ for my $how ([ 'max_rows_per_second of the call', ', max_rows_per_second => 200'
 
 # ---- the pause between batches
 
+fill_items($server, 100);
+end_run(start_run($server, "$arguments, sleep => '1 hour'"));
+is(last_run($server, 'stop_reason, affected'), 'done|100', 'nobody sleeps after the last batch');
+
 for my $how ([ 'sleep of the call', q{, sleep => '1 hour'} ], [ 'the setting retention.batch_sleep', '', q{retention.batch_sleep = '1h'} ])
 {
 	my ($claim, $more, @settings) = @$how;

@@ -9,6 +9,7 @@ use warnings;
 use Exporter 'import';
 use OracleDice;
 use OraclePolicy;
+use OracleRun;
 use OracleSchema;
 use OracleTruth;
 
@@ -29,6 +30,7 @@ sub make_case
 	$case->{policy} = make_policy($case);
 	$case->{schema_sql} = schema_sql($case);
 	$case->{is_analyzed} = chance(0.3);
+	$case->{runs} = throw_runs();
 	return $case;
 }
 
@@ -86,33 +88,33 @@ sub case_script
 	my $target = $policy->{target}{i};
 	my $zone = 'SET LOCAL TimeZone = ' . literal($case->{zone}) . ";\n";
 	my $elsewhere = "SET LOCAL TimeZone = 'Asia/Tokyo';\n";
-	my $clear = 'DROP SCHEMA IF EXISTS ' . join(', ', map { ident($_) } @{ $case->{schemas} }) . " CASCADE;\n";
-	# A case that came to no end may have left its schemas.
-	my $sql = "\\echo '@@ case $case->{seed}'\nBEGIN;\n$clear$zone" . "SELECT set_config('oracle.c', ($case->{cutoff})::text, false) \\gset x_\n" . $case->{schema_sql};
+	my $clear = 'DROP SCHEMA IF EXISTS ' . join(', ', map { ident($_) } @{ $case->{schemas} }) . " CASCADE;\nDELETE FROM retention.policy;\n";
+	# A case that came to no end may have left its schemas and its policy.
+	my $build = $zone . "SELECT set_config('oracle.c', ($case->{cutoff})::text, false) \\gset x_\n" . $case->{schema_sql};
+	my $sql = "\\echo '@@ case $case->{seed}'\nBEGIN;\n$clear$build";
 	# A fixed cutoff lets the rows be old, committed ones.
 	$sql .= "COMMIT;\n" . ($case->{is_analyzed} ? join('', map { "ANALYZE $_->{sql};\n" } @{ $case->{tables} }) : '') . "BEGIN;\n" if $case->{is_fixed};
 	$sql .= $elsewhere . "SELECT oracle.attempt(\$attempt\$\n$policy->{def}\$attempt\$) AS refused \\gset\nSELECT :'refused' <> '' AS is_refused \\gset\n\\if :is_refused\n\\echo '@@ refused' :refused\n\\else\n";
-	$sql .= truth_sql($case, $policy) . "${zone}SELECT pg_temp.judge() \\gset x_\nSELECT '@@ counts', count(*), count(*) FILTER (WHERE NOT goes), (SELECT count(*) FROM orphan) FROM victim;\n";
+	$sql .= truth_sql($case, $policy, 'ON COMMIT DROP') . "${zone}SELECT pg_temp.judge() \\gset x_\nSELECT '@@ counts', count(*), count(*) FILTER (WHERE NOT goes), (SELECT count(*) FROM orphan) FROM victim;\n";
 	for my $way (@ways)
 	{
 		my ($title, $settings, $with_indexes) = @$way;
 		$sql .= "SAVEPOINT way;\n" . ($with_indexes ? indexes_sql($case) : '') . $settings . $elsewhere;
 		$sql .= "SAVEPOINT looked;\nSET LOCAL transaction_read_only = on;\nSELECT coalesce(jsonb_agg(p), '[]') AS preview FROM retention.preview($name) p \\gset\nROLLBACK TO looked;\n";
 		$sql .= "CREATE TEMP TABLE previewed ON COMMIT DROP AS SELECT :'preview'::jsonb AS v;\n";
-		$sql .= "CREATE TEMP TABLE run ON COMMIT DROP AS SELECT * FROM retention.apply($name);\nSET CONSTRAINTS ALL IMMEDIATE;\n$zone";
-		$sql .= "SELECT '@@ differs $title:', d FROM oracle.compare($target) d;\nSELECT '@@ judged';\n";
+		$sql .= "CREATE TEMP TABLE run ON COMMIT DROP AS SELECT *, ARRAY[run_id] AS runs FROM retention.apply($name);\nSET CONSTRAINTS ALL IMMEDIATE;\n$zone";
+		$sql .= "SELECT '@@ differs $title:', d FROM oracle.compare($target, false) d;\nSELECT '@@ judged';\n";
 		# Once more, on what is left.
 		if ($title eq 'the SQL hand' || $title eq 'the direct hand')
 		{
 			$sql .= "SELECT pg_temp.judge() \\gset x_\nDROP TABLE run, previewed;\nSELECT '@@ second', count(*) FROM victim WHERE goes;\n";
 			$sql .= "$elsewhere" . "CREATE TEMP TABLE previewed ON COMMIT DROP AS SELECT coalesce(jsonb_agg(p), '[]') AS v FROM retention.preview($name) p;\n";
-			$sql .= "CREATE TEMP TABLE run ON COMMIT DROP AS SELECT * FROM retention.apply($name);\nSET CONSTRAINTS ALL IMMEDIATE;\n$zone";
-			$sql .= "SELECT '@@ differs $title, run again:', d FROM oracle.compare($target) d;\nSELECT '@@ judged';\n";
+			$sql .= "CREATE TEMP TABLE run ON COMMIT DROP AS SELECT *, ARRAY[run_id] AS runs FROM retention.apply($name);\nSET CONSTRAINTS ALL IMMEDIATE;\n$zone";
+			$sql .= "SELECT '@@ differs $title, run again:', d FROM oracle.compare($target, false) d;\nSELECT '@@ judged';\n";
 		}
 		$sql .= "ROLLBACK TO way;\n";
 	}
-	$sql .= "\\endif\nSELECT '@@ done';\nROLLBACK;\n";
-	$sql .= $clear if $case->{is_fixed};
+	$sql .= "ROLLBACK;\n" . ($case->{is_fixed} ? '' : "BEGIN;\n$build" . "COMMIT;\n") . runs_sql($case) . "BEGIN;\n\\endif\nSELECT '@@ done';\nROLLBACK;\n$clear";
 	return $sql;
 }
 
@@ -121,17 +123,18 @@ sub verdict
 {
 	my ($case, @findings) = @_;
 	my %expected = %{ $case->{policy}{refusals} };
-	my %out = (problems => [], victims => 0, blocked => 0, failing => 0, second => 0);
+	my %out = (problems => [], victims => 0, blocked => 0, failing => 0, second => 0, loose => 0);
 	for my $finding (@findings)
 	{
 		if ($finding =~ /^refused (\S+) (.*)/) { $out{refused} = $1; push @{ $out{problems} }, "refused with $1: $2" if !$expected{$1} }
 		elsif ($finding =~ /^differs (.*)/) { push @{ $out{problems} }, $1 =~ s/\|/ /r }
 		elsif ($finding =~ /^counts\|(\d+)\|(\d+)\|(\d+)/) { @out{qw(victims blocked failing)} = ($1, $2, $3) }
+		elsif ($finding eq 'loose') { $out{loose}++ }
 		elsif ($finding =~ /^second\|(\d+)/) { $out{second} = $1 }
 		elsif ($finding eq 'done') { $out{is_done} = 1 }
 	}
 	my $judged = grep { $_ eq 'judged' } @findings;
-	$out{is_done} &&= $out{refused} || $judged == @ways + 2;
+	$out{is_done} &&= $out{refused} || $judged == @ways + 2 + @{ $case->{runs} };
 	push @{ $out{problems} }, 'the script did not come to its end' if !$out{is_done};
 	push @{ $out{problems} }, 'not refused, though ' . join(' or ', sort keys %expected) . ' is due' if %expected && !$out{refused} && $out{is_done};
 	return \%out;
