@@ -38,6 +38,10 @@ ifneq ($(findstring clang,$(shell $(CXX) --version)),)
 WARNINGS       += -Wno-unknown-warning-option
 endif
 PG_CPPFLAGS     = $(SERVER_INCLUDES) -I$(CURDIR) -DPG_RETENTION_VERSION='"$(EXTVERSION)"' -MMD -MP
+# ASSERTIONS=1 builds the library with the assertions of the server's headers.
+ifdef ASSERTIONS
+PG_CPPFLAGS    += -DUSE_ASSERT_CHECKING=1
+endif
 PG_CXXFLAGS     = -std=c++17 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-hidden
 SHLIB_LINK      = -lstdc++
 SHLIB_EXPORTS   = extension/exports.txt
@@ -68,7 +72,7 @@ extension/exports.txt: $(SQL_BUILT) $(DATA)
 
 # Objects of one server version, compiler, extension version or set of the runner's flags never mix with those of another.
 RUNNER_CXXFLAGS ?= -O2 -g
-BUILT_WITH := $(shell $(PG_CONFIG) --version) $(PGXS) $(CXX) $(EXTVERSION) $(RUNNER_CXXFLAGS)
+BUILT_WITH := $(shell $(PG_CONFIG) --version) $(PGXS) $(CXX) $(EXTVERSION) $(RUNNER_CXXFLAGS) $(ASSERTIONS)
 ifneq ($(file < .built-with),$(BUILT_WITH))
 .PHONY: .built-with
 endif

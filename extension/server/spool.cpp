@@ -61,6 +61,7 @@ std::vector<Candidate> Spool::read(std::uint64_t first, std::size_t most) {
 
 void Spool::drop() noexcept {
   rows_ = {};
+  written_ = 0;
   if (file_ != nullptr)
     BufFileClose(file_);
   file_ = nullptr;

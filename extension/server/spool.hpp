@@ -33,7 +33,7 @@ public:
   /// The rows from `first` on, up to `most`; fewer only at the end.
   [[nodiscard]] std::vector<Candidate> read(std::uint64_t first, std::size_t most);
 
-  /// Removes the file; to be called when the run ends, whatever way.
+  /// Forgets everything and removes the file; to be called when the run ends, whatever way.
   void drop() noexcept;
 
 private:

@@ -134,6 +134,7 @@ for my $part (0 .. $#parts + $workers)
 	{
 		my $run = shift @running or last;
 		my $found = findings($run);
+		is(errors_of($run), '', "$run->{part}: no statement fails but in the hands of the engine");
 		judge($_, $run, $found) for @{ $run->{cases} };
 		push @free, $run->{worker};
 	}
