@@ -167,7 +167,7 @@ CREATE VIEW retention.status AS
            l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures
       FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
       LEFT JOIN retention.policy p ON p.name = n.name
-      LEFT JOIN LATERAL (SELECT * FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT r.id, r.action, r.started, r.finished, r.success, r.stop_reason, r.affected FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
       LEFT JOIN LATERAL (SELECT pg_catalog.max(r.finished) FILTER (WHERE r.success) AS last_success, pg_catalog.count(*) AS runs,
                                 pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
                            FROM retention.run r WHERE r.policy = n.name) s ON true

@@ -25,6 +25,21 @@ CREATE VIEW retention.progress AS
        AND r.id = (SELECT pg_catalog.max(m.id) FROM retention.run m WHERE m.pid = r.pid AND m.stop_reason = 'interrupted');
 COMMENT ON VIEW retention.progress IS 'runs under way in this database, as of their last committed batch: rows of the target done, expected in all (an estimate), the share of the walk that is done (0 to 1), rows a second, and an estimate of the time that remains';
 
+CREATE OR REPLACE VIEW retention.status AS
+    SELECT n.name AS policy, COALESCE(p.paused, false) AS paused, COALESCE(p.target::text, p.target_name) AS target,
+           COALESCE(p.action, l.action) AS action, p.expire_after,
+           l.id AS last_run_id, l.started AS last_started, l.finished AS last_finished,
+           CASE WHEN l.success THEN l.stop_reason WHEN NOT l.success THEN 'failed' END AS last_outcome,
+           l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures
+      FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
+      LEFT JOIN retention.policy p ON p.name = n.name
+      LEFT JOIN LATERAL (SELECT r.id, r.action, r.started, r.finished, r.success, r.stop_reason, r.affected FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT pg_catalog.max(r.finished) FILTER (WHERE r.success) AS last_success, pg_catalog.count(*) AS runs,
+                                pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
+                           FROM retention.run r WHERE r.policy = n.name) s ON true
+     ORDER BY n.name;
+COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed';
+
 REVOKE ALL ON retention.progress FROM PUBLIC;
 
 DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
