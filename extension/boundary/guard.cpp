@@ -151,6 +151,10 @@ void note_change(Datum, Oid) { ++generation; }
 
 std::uint64_t schema_generation() { return generation; }
 
+bool rechecks_places() {
+  return server([] { return rechecks_places_now(); });
+}
+
 void watch_schema() { CacheRegisterRelcacheCallback(note_change, 0); }
 
 void warn(const Caught& caught, const std::string& prefix) {

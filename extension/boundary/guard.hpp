@@ -123,6 +123,15 @@ void trial(Body&& body) {
     std::rethrow_exception(passing);
 }
 
+/// Runs `body` in a subtransaction of its own, so that an error leaves nothing of it open. Errors pass through.
+template <class Body>
+void enclosed(Body&& body) {
+  trial([&] {
+    body();
+    return true;
+  });
+}
+
 /// Opens a table that holds rows of its own; a server ERROR (0A000) for any other, such as a foreign partition that was
 /// attached a moment ago. Runs inside server().
 Relation open_leaf(Oid leaf, LOCKMODE lock);
@@ -154,6 +163,9 @@ void wait(std::int64_t milliseconds);
 /// watch_schema() on, which is called once.
 [[nodiscard]] std::uint64_t schema_generation();
 void watch_schema();
+
+/// Whether the server's statements look again at the place of a row that they waited for.
+[[nodiscard]] bool rechecks_places();
 
 /// Raises a WARNING with the given SQLSTATE.
 void warn(const Caught& caught, const std::string& prefix);

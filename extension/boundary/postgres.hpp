@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdlib>
+
 /// The server's headers, for the rooms above: nothing else in the project includes one. What differs between the
 /// server's versions stands at the end, under one name for all; no other file asks for PG_VERSION_NUM.
 extern "C" {
@@ -78,6 +80,13 @@ inline bool has_returning(const UpdateStmt* update) {
 #else
   return update->returningList != NIL;
 #endif
+}
+
+/// Whether a statement that names a row by its place leaves alone a version that somebody wrote while it waited: minor
+/// versions before these were not seen to do so. Runs inside server().
+inline bool rechecks_places_now() {
+  const int version = std::atoi(GetConfigOption("server_version_num", false, false));
+  return version >= 180006 || (version < 180000 && version >= 170011) || (version < 160000 && version >= 150020);
 }
 
 } // namespace pg_retention::boundary

@@ -159,7 +159,7 @@ std::string victim_versions_select(const Rule& rule) {
 }
 
 std::string victims_between_select(const Rule& rule) {
-  return victims_select(rule) + " AND target.ctid >= $2 AND target.ctid < $3";
+  return "SELECT " + columns_of("target", true) + victims_source(rule) + " AND target.ctid >= $2 AND target.ctid < $3";
 }
 
 std::string conditions_probe(const Rule& rule) {

@@ -40,8 +40,8 @@ struct Rule {
 /// The same by versions: tableoid, ctid and xmin of the target's row, then of each row of the path.
 [[nodiscard]] std::string victim_versions_select(const Rule& rule);
 
-/// The same as victims_select for the places from $2 up to $3 (tid), without the latter, of a rule whose target is one
-/// leaf.
+/// SELECT of tableoid, ctid and xmin of the victims from the place $2 up to $3 (tid), without the latter, of a rule
+/// whose target is one leaf.
 [[nodiscard]] std::string victims_between_select(const Rule& rule);
 
 /// SELECT of the rule's own conditions and expression, over target and subject; empty where it has none.

@@ -38,7 +38,8 @@ bool BatchRun::may_go_on() {
 }
 
 void BatchRun::look_at_policy() {
-  const auto present = store::load(policy_.name);
+  std::optional<core::Policy> present;
+  boundary::enclosed([&] { present = store::load(policy_.name); });
   if (!present && policy_.id == 0)
     return;
   if (!present)
@@ -72,7 +73,12 @@ void BatchRun::pause() {
 void BatchRun::wait_for_replicas() {
   constexpr std::int64_t between_looks = 200; // milliseconds
   const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::max_lag_wait()} * 1000;
-  for (std::string lags = what_lags(); !lags.empty(); lags = what_lags()) {
+  const auto look = [] {
+    std::string lags;
+    boundary::enclosed([&] { lags = what_lags(); });
+    return lags;
+  };
+  for (std::string lags = look(); !lags.empty(); lags = look()) {
     boundary::commit();
     if (limits_.max_runtime && GetCurrentTimestamp() - outcome_.started >= *limits_.max_runtime)
       return;

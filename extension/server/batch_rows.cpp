@@ -71,6 +71,9 @@ void BatchRun::guard(Selection& part) const {
   part.guards = core::Guards(chains.width());
   std::vector<RowKey> rows(chains.width());
   for (Victim& victim : part.victims) {
+    // What was not seen just now may be a place without a row, which must not be locked.
+    if (victim.fate != Fate::goes)
+      continue;
     for (std::size_t step = 0; step < rows.size(); ++step)
       rows[step] = chains.row(victim.chain, step);
     victim.chain = part.guards.chain(rows.data());
@@ -102,12 +105,12 @@ void BatchRun::judge(const std::vector<RowKey>& rows, Hold hold, Done& done) {
 
 void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done) {
   std::vector<RowKey> rows, changed;
-  for (const Candidate& candidate : candidates) {
-    rows.push_back(candidate.row);
-    if (static_cast<Fate>(candidate.chain) == Fate::changed)
-      changed.push_back(candidate.row);
-  }
+  for (const Candidate& candidate : candidates)
+    (static_cast<Fate>(candidate.chain) == Fate::changed ? changed : rows).push_back(candidate.row);
+  follow_versions(changed, leaves_);
+  rows.insert(rows.end(), changed.begin(), changed.end());
   std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   Execution execution(*resolved_, options_, outcome_);
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, Hold::lock, Hold::lock, victims);
@@ -115,6 +118,8 @@ void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done)
   count_subjects(execution.subject_rows(), done);
   // Rows that stand and are no victims any more: their subjects came back.
   std::sort(changed.begin(), changed.end());
+  changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+  std::sort(victims.begin(), victims.end());
   std::vector<RowKey> saved;
   std::set_difference(changed.begin(), changed.end(), victims.begin(), victims.end(), std::back_inserter(saved));
   outcome_.returned += standing_rows(resolved_->rule.target, saved, leaves_).size();
@@ -131,12 +136,17 @@ void BatchRun::count_subjects(const std::vector<RowKey>& subjects, Done& done) {
         continue;
       }
     }
-    ++outcome_.subjects;
+    // Each once, as far as memory allows to tell.
+    const auto number = static_cast<std::uint32_t>(found_subjects_.size());
+    if (found_subjects_.memory() > settings::work_mem() / 4 || found_subjects_.find_or_add(row, number) == number)
+      ++outcome_.subjects;
   }
 }
 
 /// What a batch did beside the outcome, now that nothing undoes it any more.
 void BatchRun::keep(const Done& done) {
+  if (strategy_->way == Way::ranges && TransactionIdIsValid(done.xid))
+    remembered_->source().note_written(done.xid);
   for (const Victim& victim : done.stayed)
     again_->add({victim.key, 0, static_cast<std::uint32_t>(victim.fate)});
   again_->settle();

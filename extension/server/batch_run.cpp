@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/core/message.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/catalog.hpp"
 #include "extension/server/constraints.hpp"
 #include "extension/server/settings.hpp"
 
@@ -47,6 +48,8 @@ void BatchRun::drop() noexcept {
   if (remembered_)
     remembered_->drop();
   again_->drop();
+  if (trying_)
+    trying_->drop();
 }
 
 /// Runs `body` with the owner's rights in a subtransaction, the target held open and the policy held against the schema
@@ -56,11 +59,11 @@ std::optional<boundary::Caught> BatchRun::as_owner(const std::function<void()>& 
     const Authority before = act_as(runs_as(policy_), zone_of(policy_));
     if (!resolved_)
       resolved_ = resolve(policy_);
-    HeldOpen held({resolved_->rule.target});
-    if (generation_ != boundary::schema_generation()) {
-      generation_ = boundary::schema_generation();
-      resolved_ = resolve(policy_);
-    }
+    HeldOpen held(resolved_->rule.target);
+    for (const core::ForeignKey& step : resolved_->rule.path)
+      held.add_to_look_on(step.parent);
+    if (shape_.empty() || generation_ != boundary::schema_generation())
+      follow_schema();
     require_rights(*resolved_);
     const Deferrable deferred = check_at_once(*resolved_);
     body();
@@ -68,6 +71,25 @@ std::optional<boundary::Caught> BatchRun::as_owner(const std::function<void()>& 
     held.close();
     give_back(before);
   });
+}
+
+/// Holds the policy against the schema as it has become. Rows were judged, and are recognised, by what their tables
+/// were when the run began: where that has changed, the run ends. Partitions may come and go.
+void BatchRun::follow_schema() {
+  generation_ = boundary::schema_generation();
+  resolved_ = resolve(policy_);
+  const core::Rule& rule = resolved_->rule;
+  std::string shape = core::victims_select(rule) + catalog::shape(rule.target.oid);
+  for (const core::ForeignKey& step : rule.path)
+    shape += catalog::shape(step.parent.oid);
+  if (shape_.empty())
+    shape_ = shape;
+  if (shape != shape_)
+    throw core::Failure(core::sqlstate::not_in_prerequisite_state,
+                        "the tables of policy " + core::quote(policy_.name) + " were altered during the run", "",
+                        "Run it again.");
+  if (remembered_ && strategy_->way != Way::judged)
+    remembered_->source().keep_leaves(catalog::leaves(rule.target));
 }
 
 void BatchRun::stop(const char* reason, const std::string& message) {
@@ -84,8 +106,9 @@ bool BatchRun::choose() {
     note_failure(outcome_, *caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
-    record_standing(outcome_);
+    boundary::enclosed([&] { record_standing(outcome_); });
     boundary::commit();
+    committed_ = outcome_;
   }
   scratch.release();
   return goes_on;
@@ -151,7 +174,8 @@ void BatchRun::walk() {
 /// What stayed is looked at once more, and again while that frees others; then it is told why it stayed.
 void BatchRun::try_again() {
   while (!has_stopped_ && again_->size() != 0) {
-    const std::unique_ptr<Spool> list = std::exchange(again_, std::make_unique<Spool>(settings::work_mem() / 4));
+    trying_ = std::exchange(again_, std::make_unique<Spool>(settings::work_mem() / 4));
+    Spool* const list = trying_.get();
     list->close();
     const std::uint64_t affected = outcome_.affected;
     for (std::uint64_t first = 0; first < list->size() && may_go_on();) {
@@ -189,6 +213,7 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
           set_config_option("lock_timeout", patience, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
         });
       body(hold, done);
+      done.xid = boundary::server([] { return GetCurrentTransactionIdIfAny(); });
     });
     if (!caught) {
       keep(done);
@@ -210,7 +235,6 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
     }
   }
   scratch.release();
-  is_pause_due_ = is_done;
   return is_done;
 }
 
@@ -228,8 +252,10 @@ void BatchRun::commit_batch(const Outcome& earlier) {
   outcome_.finished = GetCurrentTimestamp();
   if (outcome_.affected != earlier.affected)
     ++outcome_.batches;
-  record_standing(earlier);
+  boundary::enclosed([&] { record_standing(earlier); });
   boundary::commit();
+  is_pause_due_ = outcome_.affected != earlier.affected;
+  committed_ = outcome_;
 }
 
 void BatchRun::finish() {
@@ -239,7 +265,7 @@ void BatchRun::finish() {
     outcome_.share = 1;
   }
   outcome_.finished = GetCurrentTimestamp();
-  record_batch(outcome_, outcome_);
+  boundary::enclosed([&] { record_batch(outcome_, outcome_); });
   if (!outcome_.success)
     warn_of_failure(outcome_);
   log_run(outcome_);
@@ -247,6 +273,8 @@ void BatchRun::finish() {
 }
 
 void BatchRun::record_cancelled() {
+  // What was under way was undone.
+  outcome_ = committed_;
   outcome_.success = false;
   outcome_.stop_reason = "cancelled";
   outcome_.sqlstate = core::sqlstate::query_canceled;

@@ -30,6 +30,7 @@ private:
   const core::Policy& policy_;
   const BatchLimits& limits_;
   Outcome& outcome_;
+  Outcome committed_; ///< as of the last commit
   const RunOptions options_{};
   core::Pace pace_;
   core::Leaves leaves_;
@@ -37,21 +38,26 @@ private:
   std::uint64_t generation_ = 0; ///< of the schema that resolved_ was held against
   std::optional<Strategy> strategy_;
   std::unique_ptr<Remembered> remembered_;
+  std::string shape_;                      ///< of the tables when the run began: what remembered rows were judged by
+  std::unique_ptr<Spool> trying_;          ///< those of the round that is on
   std::unique_ptr<Spool> again_;           ///< victims that stayed, for another try; `chain` is their fate
   std::vector<std::vector<bool>> touched_; ///< by step of the path and row: whether victims of it went
   bool has_stopped_ = false;
-  bool is_pause_due_ = false; ///< after a batch, where there is more to do
+  core::KeyNumbers found_subjects_; ///< by statements; as many as memory allows
+  bool is_pause_due_ = false;       ///< after a batch, where there is more to do
 
   /// What one batch did beside the outcome, forgotten where it is undone.
   struct Done {
     std::vector<Victim> stayed;
-    std::vector<std::uint32_t> chains;   ///< of victims that went
-    std::vector<std::uint32_t> subjects; ///< of such, found by a statement: rows of the last step
-    std::size_t rows = 0;                ///< looked at
+    std::vector<std::uint32_t> chains;        ///< of victims that went
+    std::vector<std::uint32_t> subjects;      ///< of such, found by a statement: rows of the last step
+    std::size_t rows = 0;                     ///< looked at
+    TransactionId xid = InvalidTransactionId; ///< of the row versions that it wrote
   };
   using Body = std::function<void(Hold, Done&)>;
 
   [[nodiscard]] std::optional<boundary::Caught> as_owner(const std::function<void()>& body);
+  void follow_schema();
   [[nodiscard]] bool choose();
   void choose_rows();
   [[nodiscard]] std::uint64_t count_victims() const;

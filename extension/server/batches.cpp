@@ -71,14 +71,20 @@ namespace {
 
 /// A policy that is gone by the time its turn comes is told, not raised: the others still run.
 Outcome run_or_tell(const std::string& name) {
+  Outcome outcome;
   try {
     return run_in_batches(name, {});
+  } catch (const boundary::ServerError& error) {
+    if (boundary::detail::must_pass(error))
+      throw;
+    outcome.policy = name;
+    note_failure(outcome, boundary::describe(error));
+    boundary::roll_back();
   } catch (const core::Failure& failure) {
-    Outcome outcome;
     outcome.policy = name;
     note_failure(outcome, {failure.sqlstate(), failure.message(), failure.detail(), failure.hint()});
-    return outcome;
   }
+  return outcome;
 }
 
 } // namespace

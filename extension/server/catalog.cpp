@@ -186,6 +186,14 @@ std::vector<Column> columns(Oid relation) {
   return columns;
 }
 
+std::string shape(Oid relation) {
+  return boundary::single("SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, "
+                          "atttypmod, attcollation), ',' ORDER BY attnum) FROM pg_catalog.pg_attribute "
+                          "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
+                          {Arg::oid(relation)})
+      .value_or("");
+}
+
 core::TimeColumn time_column(const core::Relation& relation, const std::string& column, core::TimeUnit unit,
                              const std::string& zone) {
   core::TimeColumn time;

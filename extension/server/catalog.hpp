@@ -45,6 +45,9 @@ struct Column {
 };
 [[nodiscard]] std::vector<Column> columns(Oid relation);
 
+/// The columns of a table with their types and collations, as one text: another once they were altered.
+[[nodiscard]] std::string shape(Oid relation);
+
 /// The tables that hold a table's rows: itself, its partitions, its inheritance children, at any depth.
 [[nodiscard]] std::vector<core::Relation> leaves(const core::Relation& relation);
 

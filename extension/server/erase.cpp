@@ -124,6 +124,7 @@ Erased erase_by_sql(const Resolved& resolved, Selection& selection, Hold hold, c
     first = last;
     if (rows.empty())
       continue;
+    std::sort(rows.begin(), rows.end());
     const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
     // Plain, without RETURNING, where that serves: a rule of the table may not have one.
     const bool is_plain = key.empty() && what.archive.oid == InvalidOid;

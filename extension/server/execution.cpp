@@ -27,7 +27,7 @@ bool can_look_at(const Selection& selection) {
 } // namespace
 
 void Execution::run() {
-  HeldOpen held({resolved_.rule.target});
+  HeldOpen held(resolved_.rule.target);
   core::Leaves leaves;
   for (int pass = 1; pass == 1 || !again_.empty(); ++pass) {
     push_latest_snapshot();
@@ -125,7 +125,7 @@ void Execution::erase(Selection& selection, Hold hold) {
     erased = erase_direct(selection);
   } else {
     outcome_.hand = "sql";
-    if (hold == Hold::look && !needs_lock && can_look_at(selection))
+    if (hold == Hold::look && !needs_lock && boundary::rechecks_places() && can_look_at(selection))
       look_at_victims(selection);
     else
       verify_victims(rule, *outcome_.cutoff, selection);

@@ -142,10 +142,14 @@ void require_writable() {
   });
 }
 
-HeldOpen::HeldOpen(const std::vector<core::Relation>& relations) {
-  for (const core::Relation& relation : relations)
-    for (const core::Relation& leaf : catalog::leaves(relation))
-      tables_.push_back(server([&] { return table_open(leaf.oid, RowExclusiveLock); }));
+HeldOpen::HeldOpen(const core::Relation& relation) {
+  for (const core::Relation& leaf : catalog::leaves(relation))
+    tables_.push_back(server([&] { return table_open(leaf.oid, RowExclusiveLock); }));
+}
+
+void HeldOpen::add_to_look_on(const core::Relation& relation) {
+  for (const core::Relation& leaf : catalog::leaves(relation))
+    tables_.push_back(server([&] { return table_open(leaf.oid, AccessShareLock); }));
 }
 
 void HeldOpen::close() {

@@ -94,8 +94,10 @@ private:
 /// the choice of a row and its removal: TRUNCATE, CLUSTER and ALTER TABLE refuse a table in use.
 class HeldOpen {
 public:
-  /// Opens every table that holds rows of `relations`.
-  explicit HeldOpen(const std::vector<core::Relation>& relations);
+  /// Opens every table that holds rows of `relation`.
+  explicit HeldOpen(const core::Relation& relation);
+  /// The same to look on: its schema stays as it is.
+  void add_to_look_on(const core::Relation& relation);
   /// Lets them go; an error on the way lets the server do it.
   void close();
 

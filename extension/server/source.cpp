@@ -17,14 +17,17 @@ constexpr BlockNumber most_blocks_by_keys = 64, most_blocks_by_statement = 1024;
 
 class PlaceSink final : public boundary::Sink {
 public:
-  PlaceSink(core::Leaves& leaves, std::vector<Victim>& victims) : leaves_(leaves), victims_(victims) {}
+  PlaceSink(core::Leaves& leaves, std::vector<Victim>& victims, const std::unordered_set<TransactionId>& written)
+      : leaves_(leaves), victims_(victims), written_(written) {}
   void accept(const Datum* values, const bool*) override {
-    victims_.push_back({row_at(values, 0, leaves_), 0, core::Fate::goes});
+    if (written_.count(DatumGetTransactionId(values[2])) == 0)
+      victims_.push_back({row_at(values, 0, leaves_), 0, core::Fate::goes});
   }
 
 private:
   core::Leaves& leaves_;
   std::vector<Victim>& victims_;
+  const std::unordered_set<TransactionId>& written_;
 };
 
 } // namespace
@@ -94,7 +97,7 @@ bool BlockSource::read_keys(const Range& range, RowKey end, std::size_t most, st
 bool BlockSource::read_statement(const Range& range, RowKey end, std::size_t most, std::vector<Victim>& victims) {
   rule_.target = range.leaf;
   const std::size_t before = victims.size();
-  PlaceSink sink(leaves_, victims);
+  PlaceSink sink(leaves_, victims, written_);
   boundary::stream(core::victims_between_select(rule_), {Arg::time(cutoff_), place(at_), place(end)}, sink);
   if (victims.size() - before <= most)
     return true;
@@ -109,11 +112,31 @@ void BlockSource::go_back(std::uint64_t position) {
   at_ = position & in_leaf;
 }
 
+void BlockSource::keep_leaves(const std::vector<core::Relation>& leaves) {
+  for (Range& range : ranges_) {
+    const auto present = std::find_if(leaves.begin(), leaves.end(),
+                                      [&](const core::Relation& leaf) { return leaf.oid == range.leaf.oid; });
+    if (present != leaves.end())
+      range.leaf = *present;
+    else
+      range.blocks = 0;
+  }
+  skip_to_slice();
+}
+
 double BlockSource::share() const {
   std::uint64_t behind = core::block_of(at_);
   for (std::size_t i = 0; i < leaf_; ++i)
     behind += ranges_[i].blocks;
   return blocks_ == 0 ? 1 : static_cast<double>(behind) / static_cast<double>(blocks_);
+}
+
+void ListSource::keep_leaves(const std::vector<core::Relation>& leaves) {
+  for (std::size_t leaf = 0; leaf < files_.size(); ++leaf) {
+    const Oid oid = leaves_.oid(static_cast<std::uint16_t>(leaf));
+    if (std::none_of(leaves.begin(), leaves.end(), [&](const core::Relation& r) { return r.oid == oid; }))
+      files_[leaf] = InvalidOid;
+  }
 }
 
 ListSource::ListSource(Spool& spool, const core::Leaves& leaves) : spool_(spool), leaves_(leaves) {
@@ -136,7 +159,7 @@ void ListSource::read(std::size_t most, std::vector<Victim>& victims) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (core::leaf_of(candidates[i].row) != leaf) {
       leaf = core::leaf_of(candidates[i].row);
-      is_same = file_of(leaves_.oid(static_cast<std::uint16_t>(leaf))) == files_[leaf];
+      is_same = OidIsValid(files_[leaf]) && file_of(leaves_.oid(static_cast<std::uint16_t>(leaf))) == files_[leaf];
     }
     // The places of a table that was rewritten meanwhile mean nothing; its rows are the next run's.
     victims.push_back({rows[i], candidates[i].chain, is_same ? fates[i] : core::Fate::gone});

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 /// Where the rows of a committed run come from, batch by batch. A source never begins again at the start.
@@ -26,6 +27,11 @@ public:
   [[nodiscard]] virtual std::uint64_t position() const = 0;
   virtual void go_back(std::uint64_t position) = 0;
 
+  /// The schema has changed: leaves that are not among these any more are left alone, others have these names.
+  virtual void keep_leaves(const std::vector<core::Relation>& leaves) = 0;
+  /// The run has written row versions with this transaction id, which are not victims anew.
+  virtual void note_written(TransactionId) {}
+
   /// The part that lies behind, from 0 to 1.
   [[nodiscard]] virtual double share() const = 0;
   /// How many victims there are in all, where that is known.
@@ -43,6 +49,8 @@ public:
   [[nodiscard]] bool at_end() const override { return leaf_ == ranges_.size(); }
   [[nodiscard]] std::uint64_t position() const override { return (std::uint64_t{leaf_} << 48) | at_; }
   void go_back(std::uint64_t position) override;
+  void keep_leaves(const std::vector<core::Relation>& leaves) override;
+  void note_written(TransactionId xid) override { written_.insert(xid); }
   [[nodiscard]] double share() const override;
 
 private:
@@ -63,6 +71,7 @@ private:
   std::size_t leaf_ = 0;     ///< where it stands: index into ranges_, and the place in it
   core::RowKey at_ = 0;      ///< block and offset
   BlockNumber stride_;       ///< blocks a read
+  std::unordered_set<TransactionId> written_;
 
   void skip_to_slice();
   [[nodiscard]] bool read_keys(const Range& range, core::RowKey end, std::size_t most, std::vector<Victim>& victims);
@@ -80,6 +89,7 @@ public:
   [[nodiscard]] bool at_end() const override { return next_ >= spool_.size(); }
   [[nodiscard]] std::uint64_t position() const override { return next_; }
   void go_back(std::uint64_t position) override { next_ = position; }
+  void keep_leaves(const std::vector<core::Relation>& leaves) override;
   [[nodiscard]] double share() const override;
   [[nodiscard]] std::optional<std::uint64_t> expected() const override { return spool_.size(); }
 

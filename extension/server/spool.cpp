@@ -63,7 +63,7 @@ void Spool::drop() noexcept {
   rows_ = {};
   written_ = 0;
   if (file_ != nullptr)
-    BufFileClose(file_);
+    (void)boundary::protect([](void* file) { BufFileClose(static_cast<BufFile*>(file)); }, file_);
   file_ = nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include "extension/server/walk.hpp"
 
 #include <algorithm>
+#include <exception>
 
 namespace pg_retention::server {
 namespace {
@@ -145,6 +146,16 @@ Strategy choose_strategy(const core::Rule& rule, TimestampTz cutoff) {
 Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
                        core::Slice slice)
     : chains_(rule.path.size()), list_(settings::work_mem() / 2) {
+  try {
+    fill(strategy, rule, cutoff, leaves, slice);
+  } catch (const std::exception&) {
+    list_.drop();
+    throw;
+  }
+}
+
+void Remembered::fill(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
+                      core::Slice slice) {
   const std::size_t memory = settings::work_mem();
   bool fits = true;
   if (strategy.way == Way::keys)
@@ -159,16 +170,15 @@ Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz c
     list_.drop();
     chosen_ = 0;
   }
-  if (strategy.way == Way::judged) {
+  if (strategy.way == Way::judged)
     (void)read_list(rule, cutoff, leaves, slice, false, memory / 2);
-    list_.close();
+  list_.close();
+  if (strategy.way == Way::judged)
     return;
-  }
   chains_.seal();
   if (chains_.width() != 0)
     watch_ = std::make_unique<Watch>(chains_, leaves);
   if (strategy.way == Way::versions) {
-    list_.close();
     source_ = std::make_unique<ListSource>(list_, leaves);
   } else {
     source_ =

@@ -53,6 +53,7 @@ private:
   std::unique_ptr<Source> source_;
   std::uint64_t chosen_ = 0;
 
+  void fill(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice);
   [[nodiscard]] bool read_keys(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, std::size_t memory);
   [[nodiscard]] bool read_list(const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice,
                                bool with_versions, std::size_t memory);

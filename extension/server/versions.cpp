@@ -44,6 +44,11 @@ Fate fate_on(Page page, RowKey& row, TransactionId xmin) {
   if (offset > PageGetMaxOffsetNumber(page))
     return Fate::gone;
   ItemId const item = PageGetItemId(page, offset);
+  if (ItemIdIsRedirected(item)) {
+    // The first version of a row that was updated on its page, pruned away since.
+    row = core::row_key(core::leaf_of(row), core::block_of(row), ItemIdGetRedirect(item));
+    return Fate::changed;
+  }
   if (!ItemIdIsNormal(item))
     return Fate::gone;
   auto* const tuple = reinterpret_cast<HeapTupleHeader>(PageGetItem(page, item));
@@ -114,7 +119,7 @@ bool look_at_page(Relation table, core::Step& step, std::uint32_t number) {
   }
   // Every logged change leaves its log position on the page. A page without one, or of a table that is not logged, is
   // read each time.
-  const XLogRecPtr stamp = RelationNeedsWAL(table) ? PageGetLSN(BufferGetPage(buffer)) : InvalidXLogRecPtr;
+  const XLogRecPtr stamp = RelationNeedsWAL(table) ? BufferGetLSNAtomic(buffer) : InvalidXLogRecPtr;
   bool holds = true;
   if (stamp != page.stamp || XLogRecPtrIsInvalid(stamp))
     for (std::uint32_t row = page.first; row < end; ++row) {
@@ -164,6 +169,20 @@ std::vector<Fate> look_at_rows(std::vector<RowKey>& rows, const std::vector<std:
     first = last;
   }
   return fates;
+}
+
+void follow_versions(std::vector<RowKey>& rows, const core::Leaves& leaves) {
+  constexpr int longest = 64; // updates of one row since it was last looked at
+  if (!have_versions(rows, leaves))
+    return;
+  push_latest_snapshot();
+  for (int hop = 0; hop < longest; ++hop) {
+    const std::vector<RowKey> before = rows;
+    (void)look_at_rows(rows, nullptr, leaves);
+    if (rows == before)
+      break;
+  }
+  pop_snapshot();
 }
 
 void look_at_victims(Selection& selection) {

@@ -23,6 +23,9 @@ void look_at_victims(Selection& selection);
 [[nodiscard]] std::vector<core::Fate> look_at_rows(std::vector<core::RowKey>& rows,
                                                    const std::vector<std::uint32_t>* xmins, const core::Leaves& leaves);
 
+/// Follows rows that were updated to their present versions.
+void follow_versions(std::vector<core::RowKey>& rows, const core::Leaves& leaves);
+
 /// The file that a table's rows are in, another once the table is rewritten; InvalidOid for no table.
 [[nodiscard]] Oid file_of(Oid leaf);
 

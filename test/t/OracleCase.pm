@@ -30,7 +30,7 @@ sub make_case
 	$case->{policy} = make_policy($case);
 	$case->{schema_sql} = schema_sql($case);
 	$case->{is_analyzed} = chance(0.3);
-	$case->{ways} = [ $ways[0], grep { chance(0.6) } @ways[ 1, 2 ] ];
+	$case->{ways} = [ $ways[0], grep { chance(0.4) } @ways[ 1, 2 ] ];
 	$case->{runs} = throw_runs();
 	return $case;
 }
