@@ -13,6 +13,15 @@ namespace pg_retention::server {
 using core::Fate;
 using core::RowKey;
 
+namespace {
+
+void sort_uniquely(std::vector<RowKey>& rows) {
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+}
+
+} // namespace
+
 /// One batch from the source.
 void BatchRun::fill(Hold hold, Done& done) {
   Execution execution(*resolved_, options_, outcome_);
@@ -95,7 +104,10 @@ void BatchRun::change_part(Execution& execution, Selection& part, Hold hold, Don
       done.chains.push_back(chains[i]);
 }
 
-void BatchRun::judge(const std::vector<RowKey>& rows, Hold hold, Done& done) {
+void BatchRun::judge(std::vector<RowKey> rows, Hold hold, Done& done) {
+  // The run itself may have written them anew meanwhile, with the key to a row that went emptied.
+  follow_versions(rows, leaves_);
+  sort_uniquely(rows);
   Execution execution(*resolved_, options_, outcome_);
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, limits_.strict ? Hold::lock : Hold::look, hold, victims);
@@ -107,18 +119,17 @@ void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done)
   std::vector<RowKey> rows, changed;
   for (const Candidate& candidate : candidates)
     (static_cast<Fate>(candidate.chain) == Fate::changed ? changed : rows).push_back(candidate.row);
+  follow_versions(rows, leaves_);
   follow_versions(changed, leaves_);
+  sort_uniquely(changed);
   rows.insert(rows.end(), changed.begin(), changed.end());
-  std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  sort_uniquely(rows);
   Execution execution(*resolved_, options_, outcome_);
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, Hold::lock, Hold::lock, victims);
   done.rows = rows.size();
   count_subjects(execution.subject_rows(), done);
   // Rows that stand and are no victims any more: their subjects came back.
-  std::sort(changed.begin(), changed.end());
-  changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
   std::sort(victims.begin(), victims.end());
   std::vector<RowKey> saved;
   std::set_difference(changed.begin(), changed.end(), victims.begin(), victims.end(), std::back_inserter(saved));
@@ -145,7 +156,7 @@ void BatchRun::count_subjects(const std::vector<RowKey>& subjects, Done& done) {
 
 /// What a batch did beside the outcome, now that nothing undoes it any more.
 void BatchRun::keep(const Done& done) {
-  if (strategy_->way == Way::ranges && TransactionIdIsValid(done.xid))
+  if (strategy_->way == Way::ranges && !resolved_->rule.set_clause.empty() && TransactionIdIsValid(done.xid))
     remembered_->source().note_written(done.xid);
   for (const Victim& victim : done.stayed)
     again_->add({victim.key, 0, static_cast<std::uint32_t>(victim.fate)});

@@ -120,7 +120,7 @@ void BatchRun::choose_rows() {
   outcome_.runs_as = runs_as(policy_);
   outcome_.target = rule.target.label();
   push_latest_snapshot();
-  strategy_ = choose_strategy(rule, *outcome_.cutoff);
+  strategy_ = choose_strategy(*resolved_, *outcome_.cutoff, limits_.slice.of > 1);
   const bool has_fuse = resolved_->max_rows || resolved_->max_fraction;
   Execution execution(*resolved_, options_, outcome_);
   const bool is_list = strategy_->way == Way::versions || strategy_->way == Way::judged;
@@ -163,7 +163,6 @@ void BatchRun::walk() {
     std::vector<RowKey> rows;
     for (const Candidate& candidate : list.read(first, within_limits(pace_.next())))
       rows.push_back(candidate.row);
-    std::sort(rows.begin(), rows.end());
     first += rows.size();
     note_progress(static_cast<double>(first) / static_cast<double>(list.size()), list.size());
     if (!one_batch([&](Hold hold, Done& done) { judge(rows, hold, done); }, [] {}))
@@ -171,21 +170,22 @@ void BatchRun::walk() {
   }
 }
 
-/// What stayed is looked at once more, and again while that frees others; then it is told why it stayed.
+/// What stayed is looked at once more, and again while that frees others, in turn from the end and from the beginning;
+/// then it is told why it stayed. Rows that keep each other are tried together; slices wait for each other's locks.
 void BatchRun::try_again() {
-  while (!has_stopped_ && again_->size() != 0) {
-    trying_ = std::exchange(again_, std::make_unique<Spool>(settings::work_mem() / 4));
-    Spool* const list = trying_.get();
-    list->close();
+  constexpr int rounds_in_parts = 4, most_idle_rounds = 20;
+  constexpr std::int64_t between_slices = 50; // milliseconds
+  int idle = 0;
+  for (int round = 0; !has_stopped_ && again_->size() != 0; ++round) {
     const std::uint64_t affected = outcome_.affected;
-    for (std::uint64_t first = 0; first < list->size() && may_go_on();) {
-      const std::vector<Candidate> candidates = list->read(first, within_limits(pace_.next()));
-      first += candidates.size();
-      (void)one_batch([&](Hold, Done& done) { judge_again(candidates, done); }, [] {});
-    }
-    list->drop();
-    if (outcome_.affected == affected)
+    const bool is_together = idle > 0 || round >= rounds_in_parts;
+    try_round(round % 2 == 1, is_together);
+    idle = outcome_.affected == affected ? idle + 1 : 0;
+    const bool may_wait = limits_.slice.of > 1 && idle < most_idle_rounds;
+    if (idle > 0 && is_together && !may_wait)
       break;
+    if (idle > 0 && may_wait)
+      boundary::wait(between_slices);
   }
   if (has_stopped_)
     return;
@@ -195,6 +195,27 @@ void BatchRun::try_again() {
       ++first;
       ++(static_cast<Fate>(candidate.chain) == Fate::blocked ? outcome_.blocked : outcome_.locked);
     }
+}
+
+/// Tries each row that stayed once.
+void BatchRun::try_round(bool is_backwards, bool is_together) {
+  trying_ = std::exchange(again_, std::make_unique<Spool>(settings::work_mem() / 4));
+  trying_->close();
+  const std::uint64_t size = trying_->size();
+  for (std::uint64_t done = 0; done < size && may_go_on();) {
+    const std::size_t most =
+        is_together ? static_cast<std::size_t>(settings::batch_max_rows()) : within_limits(pace_.next());
+    const std::uint64_t count = std::min<std::uint64_t>(most, size - done);
+    const std::uint64_t first = is_backwards ? size - done - count : done;
+    std::vector<Candidate> candidates;
+    while (candidates.size() < count) {
+      const std::vector<Candidate> part = trying_->read(first + candidates.size(), count - candidates.size());
+      candidates.insert(candidates.end(), part.begin(), part.end());
+    }
+    done += count;
+    (void)one_batch([&](Hold, Done& batch) { judge_again(candidates, batch); }, [] {});
+  }
+  trying_->drop();
 }
 
 /// One transaction: judge, change, write the ledger, commit; again, after `undo`, where others came between. False

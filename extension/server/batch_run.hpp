@@ -63,12 +63,13 @@ private:
   [[nodiscard]] std::uint64_t count_victims() const;
   void walk();
   void try_again();
+  void try_round(bool is_backwards, bool is_together);
   void fill(Hold hold, Done& done);
   void change_part(Execution& execution, Selection& part, Hold hold, Done& done);
   void note_progress(double share, std::optional<std::uint64_t> expected);
   void trust(Selection& part);
   void guard(Selection& part) const;
-  void judge(const std::vector<core::RowKey>& rows, Hold hold, Done& done);
+  void judge(std::vector<core::RowKey> rows, Hold hold, Done& done);
   void judge_again(const std::vector<Candidate>& candidates, Done& done);
   void count_subjects(const std::vector<core::RowKey>& subjects, Done& done);
   [[nodiscard]] bool one_batch(const Body& body, const std::function<void()>& undo);

@@ -186,6 +186,15 @@ std::vector<Column> columns(Oid relation) {
   return columns;
 }
 
+bool has_triggers(const core::Relation& relation) {
+  return boundary::single(
+             "SELECT 1 FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND (t.tgrelid = $1 OR "
+             "t.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree($1) p) OR "
+             "t.tgrelid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = $1)) LIMIT 1",
+             {Arg::oid(relation.oid)})
+      .has_value();
+}
+
 std::string shape(Oid relation) {
   return boundary::single("SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, "
                           "atttypmod, attcollation), ',' ORDER BY attnum) FROM pg_catalog.pg_attribute "

@@ -74,6 +74,9 @@ struct Column {
 /// The partitioned table at the top, for a partition; the table itself for any other.
 [[nodiscard]] core::Relation root_of(const core::Relation& relation);
 
+/// Whether a table, or a part of it, has triggers of its users.
+[[nodiscard]] bool has_triggers(const core::Relation& relation);
+
 /// Whether a table has statement triggers or rules of its own, which a statement on one of its parts would pass by.
 [[nodiscard]] bool watches_statements(const core::Relation& relation);
 

@@ -121,7 +121,8 @@ private:
 
 const char* walk_name(Way way) { return way == Way::keys || way == Way::ranges ? "blocks" : "list"; }
 
-Strategy choose_strategy(const core::Rule& rule, TimestampTz cutoff) {
+Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_sliced) {
+  const core::Rule& rule = resolved.rule;
   const settings::Walk forced = settings::walk();
   std::string reason;
   if (forced == settings::Walk::list) {
@@ -131,9 +132,14 @@ Strategy choose_strategy(const core::Rule& rule, TimestampTz cutoff) {
   } else {
     const std::string because =
         forced == settings::Walk::blocks ? "retention.walk is blocks" : "the planner would read the whole target";
-    if (may_walk_blocks(rule) && rule.activities.empty() && path_has_versions(rule))
+    const bool is_update = !rule.set_clause.empty();
+    if (!is_update && may_walk_blocks(rule) && rule.activities.empty() && path_has_versions(rule))
       return {Way::keys, because + "; the keys of the expired subjects are looked up in memory"};
-    const std::string why_not = why_not_ranges(rule, cutoff);
+    std::string why_not = why_not_ranges(rule, cutoff);
+    // An updated row may come to lie in a block to come; it is known there by who wrote it, if that can only be the
+    // run.
+    if (is_update && why_not.empty() && (is_sliced || !resolved.edges.empty() || catalog::has_triggers(rule.target)))
+      why_not = "updated rows could not be told from others";
     if (why_not.empty())
       return {Way::ranges, because + "; each range of blocks is judged by the policy's statement"};
     reason = because + ", but " + why_not;

@@ -23,8 +23,8 @@ struct Strategy {
 /// The word for a walk, as `retention.walk` has it: blocks or list.
 [[nodiscard]] const char* walk_name(Way way);
 
-/// Chooses the way for a rule, under the active snapshot.
-[[nodiscard]] Strategy choose_strategy(const core::Rule& rule, TimestampTz cutoff);
+/// Chooses the way for a policy, under the active snapshot. `is_sliced`: other sessions work on the same target.
+[[nodiscard]] Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_sliced);
 
 /// What a run remembers over its batches. Nothing of it is a place alone: a place means a row only together with the
 /// transaction that wrote it.
