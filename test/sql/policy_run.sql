@@ -161,6 +161,39 @@ SELECT is(last('affected || '','' || skipped_blocked || '','' || dependents::tex
 SELECT lives_ok($$ ALTER TABLE node DROP CONSTRAINT up; ALTER TABLE node ADD CONSTRAINT up FOREIGN KEY (up_b, up_a) REFERENCES node (b, a) $$, 'G3 no key of the target dangles');
 SELECT lives_ok($$ ALTER TABLE mark DROP CONSTRAINT mark_leaf_id_fkey; ALTER TABLE mark ADD FOREIGN KEY (leaf_id) REFERENCES leaf $$, 'G3 nor of a dependent');
 
+-- ---- What one batch does to the rows of another ----
+
+CREATE TABLE chain (id int PRIMARY KEY, up int, at timestamptz DEFAULT now() - interval '9 days');
+SELECT retention.add_policy('chain', 'chain', '1 day', 'at') \gset
+INSERT INTO chain SELECT g, g - 1 FROM generate_series(1, 20) g;
+UPDATE chain SET up = NULL WHERE id = 1;
+ALTER TABLE chain ADD CONSTRAINT up FOREIGN KEY (up) REFERENCES chain;
+SELECT format('SET retention.walk = %L', w), 'DO $$ DECLARE r retention.result; BEGIN CALL retention.run(''chain'', batch_rows => 3, result => r); END $$', 'RESET retention.walk',
+       format('SELECT is((SELECT count(*) FROM chain), 0::bigint, %L)', 'G9 ' || w || ': each row refers to the one before it, batch by batch all go'),
+       'SELECT is(last(''affected + skipped_blocked * 1000''), ''20'', ''G4 and none is told as blocked'')',
+       'INSERT INTO chain SELECT g, NULLIF(g - 1, 0) FROM generate_series(1, 20) g'
+  FROM unnest('{blocks,list}'::text[]) w \gexec
+TRUNCATE chain;
+INSERT INTO chain SELECT g, 21 - g FROM generate_series(1, 20) g;
+CALL retention.run('chain', batch_rows => 3) \gset
+SELECT is((SELECT count(*) FROM chain), 0::bigint, 'G9 rows that refer to each other from different batches go together');
+ALTER TABLE chain DROP CONSTRAINT up, ADD CONSTRAINT up FOREIGN KEY (up) REFERENCES chain ON DELETE SET NULL;
+SELECT format('INSERT INTO chain SELECT g, NULLIF(g - 1, 0) FROM generate_series(1, 20) g'), format('SET retention.walk = %L', w),
+       format('DO $$ DECLARE r retention.result; BEGIN CALL retention.run(%L, batch_rows => 1, result => r); END $$', policy), 'RESET retention.walk',
+       format('SELECT is((SELECT count(*) FROM chain), 0::bigint, %L)', format('G9 %s, %s: rows that the run itself has emptied of their key go too', policy, w))
+  FROM unnest('{blocks,list}'::text[]) w, unnest('{chain,chain_judged}'::text[]) policy,
+       LATERAL (SELECT retention.add_policy('chain_judged', 'chain', '1 day', 'at', condition => 'EXISTS (SELECT 1)', if_not_exists => true)) x \gexec
+
+-- An update that leaves its rows victims.
+CREATE TABLE tick (id int PRIMARY KEY, user_id int NOT NULL REFERENCES users, at timestamptz, n int DEFAULT 0) WITH (fillfactor = 50);
+SELECT retention.add_policy('tick_path', 'tick', '90 days', 'last_active', subject => 'users', action => 'update', set_clause => 'n = target.n + 1') \gset
+SELECT retention.add_policy('tick_own', 'tick', '1 day', 'at', action => 'update', set_clause => 'n = target.n + 1') \gset
+SELECT 'TRUNCATE tick', 'INSERT INTO tick SELECT g, 2 + 2 * (g % 20), now() - interval ''9 days'' FROM generate_series(1, 5000) g', 'DELETE FROM tick WHERE id % 3 = 0', format('SET retention.walk = %L', w),
+       format('DO $$ DECLARE r retention.result; BEGIN CALL retention.run(%L, batch_rows => 500, result => r); END $$', policy), 'RESET retention.walk',
+       format('SELECT is((SELECT min(n) || '','' || max(n) FROM tick), ''1,1'', %L)', format('G9 %s, walk %s: every row is updated once in a run', policy, w)),
+       format('SELECT is(last(''affected'')::bigint, (SELECT count(*) FROM tick), %L)', format('G4 %s, walk %s: and counted once', policy, w))
+  FROM unnest('{auto,blocks,list}'::text[]) w, unnest('{tick_path,tick_own}'::text[]) policy \gexec
+
 -- ---- Limits ----
 
 SELECT fill() \gset
