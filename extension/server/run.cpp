@@ -42,14 +42,15 @@ void release(const std::string& name, std::uint32_t part, LOCKMODE mode) {
 
 constexpr std::uint32_t counts_from = 100;
 
-/// Whether a run in another number of slices is under way.
+/// Whether a run in another number of slices is under way. Who asks and who holds take modes that conflict with each
+/// other and not with themselves: slices that begin at the same moment do not take each other for others.
 bool is_cut_otherwise(const std::string& name, std::uint32_t slices) {
   for (std::uint32_t other = 2; other <= core::Slice::most; ++other) {
     if (other == slices)
       continue;
-    if (!take(name, counts_from + other, ExclusiveLock, LockSpan::session))
+    if (!take(name, counts_from + other, ShareLock, LockSpan::session))
       return true;
-    release(name, counts_from + other, ExclusiveLock);
+    release(name, counts_from + other, ShareLock);
   }
   return false;
 }
@@ -58,10 +59,10 @@ bool is_cut_otherwise(const std::string& name, std::uint32_t slices) {
 bool lock_slice(const std::string& name, core::Slice slice) {
   if (!take(name, 0, ShareLock, LockSpan::session))
     return false;
-  if (take(name, counts_from + slice.of, ShareLock, LockSpan::session)) {
+  if (take(name, counts_from + slice.of, RowExclusiveLock, LockSpan::session)) {
     if (!is_cut_otherwise(name, slice.of) && take(name, slice.number, ExclusiveLock, LockSpan::session))
       return true;
-    release(name, counts_from + slice.of, ShareLock);
+    release(name, counts_from + slice.of, RowExclusiveLock);
   }
   release(name, 0, ShareLock);
   return false;
@@ -96,7 +97,7 @@ void unlock_policy(const std::string& name, core::Slice slice) {
   if (slice.of == 1)
     return release(name, 0, ExclusiveLock);
   release(name, slice.number, ExclusiveLock);
-  release(name, counts_from + slice.of, ShareLock);
+  release(name, counts_from + slice.of, RowExclusiveLock);
   release(name, 0, ShareLock);
 }
 
