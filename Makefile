@@ -21,8 +21,9 @@ SQL_PARTS = $(sort $(wildcard sql/[0-9][0-9]_*.sql))
 
 MODULE_big = pg_retention
 OBJS       = extension/pg_retention.o $(CORE) $(SERVER)
-DATA_built = $(SQL_BUILT)
-DATA       = $(filter-out $(SQL_BUILT),$(wildcard sql/pg_retention--*.sql))
+UPGRADES   = $(patsubst sql/upgrade/%,sql/pg_retention--%,$(wildcard sql/upgrade/*--$(EXTVERSION).sql))
+DATA_built = $(SQL_BUILT) $(UPGRADES)
+DATA       = $(filter-out $(DATA_built),$(wildcard sql/pg_retention--*.sql))
 DOCS       := $(wildcard doc/*.md)
 
 REGRESS        := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -64,6 +65,9 @@ all: runner/pg_retention
 $(SQL_BUILT): $(SQL_PARTS) pg_retention.control
 	$(if $(SQL_PARTS),,$(error no sql/NN_topic.sql to build $@ from))
 	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
+
+$(UPGRADES): sql/pg_retention--%.sql: sql/upgrade/%.sql sql/upgrade/join.awk $(SQL_PARTS)
+	awk -f sql/upgrade/join.awk $< > $@.tmp && mv $@.tmp $@
 
 # Visibility alone does not hide the instances of std:: templates: the library exports what the SQL script names.
 # The scripts of earlier versions count: an updated library serves them until ALTER EXTENSION ran.

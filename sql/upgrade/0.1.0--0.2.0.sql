@@ -1,0 +1,20 @@
+\echo Use "ALTER EXTENSION pg_retention UPDATE TO '0.2.0'" to load this file. \quit
+
+-- From 0.1.0: committed batches by walks and slices, and what they tell of themselves.
+
+ALTER TABLE retention.run ADD COLUMN slice int, ADD COLUMN slices int, ADD COLUMN hand text, ADD COLUMN walk text,
+    ADD COLUMN reason text, ADD COLUMN expected bigint, ADD COLUMN share double precision, ADD COLUMN pid int;
+
+-- @from 20_engine.sql CREATE VIEW retention.runs
+
+-- @from 20_engine.sql CREATE VIEW retention.progress
+
+-- @from 20_engine.sql CREATE VIEW retention.status
+
+REVOKE ALL ON retention.progress FROM PUBLIC;
+
+DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
+
+-- @from 20_engine.sql CREATE PROCEDURE retention.run(
+
+REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) FROM PUBLIC;
