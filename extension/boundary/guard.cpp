@@ -116,6 +116,14 @@ void commit() {
   server([] { SPI_commit(); });
 }
 
+void commit_for_now() {
+  server([] {
+    if (SyncRepStandbyNames == nullptr || *SyncRepStandbyNames == 0)
+      set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+    SPI_commit();
+  });
+}
+
 void roll_back() {
   server([] { SPI_rollback(); });
 }

@@ -143,6 +143,9 @@ void end_procedure();
 
 /// In a procedure that commits: ends the transaction, and begins the next.
 void commit();
+/// The same without waiting for the disk, where a later commit() does: what this one wrote is durable when that one is.
+/// Where standbys are to confirm commits, it waits like any other, so that they set the pace.
+void commit_for_now();
 /// The same, undoing what the transaction did.
 void roll_back();
 

@@ -34,6 +34,7 @@ extern "C" {
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "pgtime.h"
+#include "replication/syncrep.h"
 #include "storage/buffile.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"

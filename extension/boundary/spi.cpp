@@ -19,9 +19,7 @@ ParamListInfo bind(const std::vector<Arg>& args) {
   for (std::size_t i = 0; i < args.size(); ++i) {
     ParamExternData& slot = list->params[i];
     slot.ptype = args[i].type;
-    // The planner must not see how many places there are: it would rather read the whole table than go to each, batch
-    // after batch.
-    slot.pflags = args[i].type == TIDARRAYOID ? 0 : PARAM_FLAG_CONST;
+    slot.pflags = PARAM_FLAG_CONST;
     slot.isnull = args[i].is_null;
     slot.value =
         args[i].text != nullptr
@@ -29,6 +27,43 @@ ParamListInfo bind(const std::vector<Arg>& args) {
             : args[i].value;
   }
   return list;
+}
+
+/// A statement's parameters as plans that are made apart from their run take them; in the current memory context.
+struct Bound {
+  int count;
+  Oid* types;
+  Datum* values;
+};
+
+Bound types_and_values(const std::vector<Arg>& args) {
+  Bound bound{static_cast<int>(args.size()), static_cast<Oid*>(palloc(sizeof(Oid) * (args.size() + 1))),
+              static_cast<Datum*>(palloc(sizeof(Datum) * (args.size() + 1)))};
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    bound.types[i] = args[i].type;
+    bound.values[i] = args[i].value;
+  }
+  return bound;
+}
+
+/// A plan that knows nothing of its parameters' values and starts no other processes.
+SPIPlanPtr generic_plan(const std::string& sql, const Bound& bound) {
+  SPIPlanPtr const plan = SPI_prepare_cursor(sql.c_str(), bound.count, bound.types, CURSOR_OPT_GENERIC_PLAN);
+  if (plan == nullptr)
+    elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+  return plan;
+}
+
+/// Whether a statement is about a few places. The planner, shown how many they are, would rather read whole tables
+/// than go to each row by an index, which takes microseconds.
+bool is_about_few_places(const std::vector<Arg>& args) {
+  constexpr int few = 20000;
+  for (const Arg& arg : args)
+    if (arg.type == TIDARRAYOID) {
+      ArrayType* const places = DatumGetArrayTypeP(arg.value);
+      return ArrayGetNItems(ARR_NDIM(places), ARR_DIMS(places)) <= few;
+    }
+  return false;
 }
 
 /// A result in the server's memory, until it is copied: cells row by row.
@@ -65,20 +100,13 @@ Table run_now(const std::string& sql, const std::vector<Arg>& args) {
         AllocSetContextCreate(CurrentMemoryContext, "pg_retention result", ALLOCSET_DEFAULT_SIZES);
     Table table{context, 0, 0, 0, nullptr};
     connect();
-    auto* types = static_cast<Oid*>(palloc(sizeof(Oid) * (args.size() + 1)));
-    auto* values = static_cast<Datum*>(palloc(sizeof(Datum) * (args.size() + 1)));
-    for (std::size_t i = 0; i < args.size(); ++i) {
-      types[i] = args[i].type;
-      values[i] = args[i].value;
-    }
-    // Generic, for the reason given in bind().
-    SPIPlanPtr const plan =
-        SPI_prepare_cursor(sql.c_str(), static_cast<int>(args.size()), types, CURSOR_OPT_GENERIC_PLAN);
-    if (plan == nullptr)
-      elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    const Bound bound = types_and_values(args);
+    // The planner must not see how many places there are: it would rather read the whole table than go to each, batch
+    // after batch.
+    SPIPlanPtr const plan = generic_plan(sql, bound);
     CommandCounterIncrement();
     const int outcome =
-        SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+        SPI_execute_snapshot(plan, bound.values, nullptr, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
     if (outcome < 0)
       elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(outcome));
     table.processed = SPI_processed;
@@ -222,7 +250,9 @@ void stream(const std::string& sql, const std::vector<Arg>& args, Sink& sink) {
     options.params = bind(args);
     options.read_only = true;
     options.dest = &receiver.base;
-    const int outcome = SPI_execute_extended(sql.c_str(), &options);
+    const int outcome = is_about_few_places(args)
+                            ? SPI_execute_plan_extended(generic_plan(sql, types_and_values(args)), &options)
+                            : SPI_execute_extended(sql.c_str(), &options);
     if (outcome < 0)
       elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(outcome));
     SPI_finish();

@@ -8,17 +8,47 @@ namespace {
 constexpr std::size_t fewest = 100;
 constexpr std::size_t first = 2000;
 
+/// Batches that are remembered.
+constexpr std::size_t memory = 8;
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 } // namespace
 
 Pace::Pace(int target_ms, std::size_t most)
     : target_(std::int64_t{target_ms} * 1000), most_(std::max(most, fewest)), size_(std::min(first, most_)) {}
 
+/// The rows that take as long as what a batch takes whatever its size, where that is more than half of the time; 0
+/// where it is less, or not known. A line through the latest batches, by the medians of its slope and height, which a
+/// few odd batches do not move.
+std::size_t Pace::worthwhile() const {
+  std::vector<double> slopes, heights;
+  for (const Batch& a : latest_)
+    for (const Batch& b : latest_)
+      if (a.rows >= b.rows + b.rows / 4 + 1)
+        slopes.push_back(static_cast<double>(a.took - b.took) / static_cast<double>(a.rows - b.rows));
+  if (slopes.size() < 3)
+    return 0;
+  const double a_row = std::max(median(slopes), 0.001);
+  for (const Batch& batch : latest_)
+    heights.push_back(static_cast<double>(batch.took) - a_row * static_cast<double>(batch.rows));
+  const double fixed = median(heights);
+  return fixed > static_cast<double>(target_) / 2 ? static_cast<std::size_t>(fixed / a_row) : 0;
+}
+
 void Pace::measured(std::size_t rows, std::int64_t microseconds) {
   if (rows == 0)
     return;
   const std::int64_t took = std::max<std::int64_t>(microseconds, 1);
+  if (latest_.size() == memory)
+    latest_.erase(latest_.begin());
+  latest_.push_back({rows, took});
   const auto fitting = static_cast<std::size_t>(static_cast<std::int64_t>(rows) * target_ / took);
-  size_ = std::clamp(std::min(fitting, size_ * 2), fewest, most_);
+  size_ = std::clamp(std::min(std::max(fitting, worthwhile()), size_ * 2), fewest, most_);
 }
 
 } // namespace pg_retention::core

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 /// How large the next batch is, so that one takes about as long as it should.
 namespace pg_retention::core {
@@ -13,12 +14,21 @@ public:
   [[nodiscard]] std::size_t next() const { return size_; }
 
   /// Learns from a batch of `rows` rows that took `microseconds`. Grows at most twofold at once, so that one lucky
-  /// batch does not make the next a long one; shrinks as far as it must.
+  /// batch does not make the next a long one; shrinks as far as it must. Where a batch of any size takes more than half
+  /// of the time (a table that is read whole for want of an index), the rows get as much time again, though the batch
+  /// is longer then than it should be: so the sum of all batches stays within twice the work on the rows.
   void measured(std::size_t rows, std::int64_t microseconds);
 
 private:
+  struct Batch {
+    std::size_t rows;
+    std::int64_t took;
+  };
   std::int64_t target_;
   std::size_t most_, size_;
+  std::vector<Batch> latest_; ///< the oldest first
+
+  [[nodiscard]] std::size_t worthwhile() const;
 };
 
 } // namespace pg_retention::core

@@ -47,7 +47,9 @@ void BatchRun::fill(Hold hold, Done& done) {
   } while (!source.at_end() && done.rows < most && has_time());
   pop_snapshot();
   note_progress(source.share(), source.expected());
-  if (watch != nullptr && limits_.strict && hold == Hold::look && !watch->holds())
+  const auto is_lost = [&](std::uint32_t chain) { return !remembered_->chains().is_as_judged(chain); };
+  if (watch != nullptr && limits_.strict && hold == Hold::look && !watch->holds() &&
+      std::any_of(done.chains.begin(), done.chains.end(), is_lost))
     throw core::Failure(core::sqlstate::serialization_failure, "a subject changed while its rows were about to go");
 }
 

@@ -107,7 +107,7 @@ bool BatchRun::choose() {
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
     boundary::enclosed([&] { record_standing(outcome_); });
-    boundary::commit();
+    boundary::commit_for_now();
     committed_ = outcome_;
   }
   scratch.release();
@@ -268,13 +268,14 @@ void BatchRun::record_standing(const Outcome& earlier) {
   record_batch(standing, earlier);
 }
 
-/// The ledger row and the run's present state go with the batch's rows, in its transaction.
+/// The ledger row and the run's present state go with the batch's rows, in its transaction. The run's last commit
+/// makes all of them durable; a crash before it takes the latest batches back, rows and ledger together.
 void BatchRun::commit_batch(const Outcome& earlier) {
   outcome_.finished = GetCurrentTimestamp();
   if (outcome_.affected != earlier.affected)
     ++outcome_.batches;
   boundary::enclosed([&] { record_standing(earlier); });
-  boundary::commit();
+  boundary::commit_for_now();
   is_pause_due_ = outcome_.affected != earlier.affected;
   committed_ = outcome_;
 }

@@ -252,15 +252,21 @@ std::vector<std::string> key_columns(Oid relation) {
 }
 
 bool inherits_from(Oid leaf, Oid root) {
-  return boundary::single(
-             "WITH RECURSIVE heirs (oid) AS (SELECT $2 UNION SELECT i.inhrelid FROM heirs h JOIN "
-             "pg_catalog.pg_inherits i ON i.inhparent = h.oid) SELECT 1 FROM heirs WHERE oid = $1 AND oid <> $2",
-             {Arg::oid(leaf), Arg::oid(root)}, boundary::View::as_pushed)
-      .has_value();
+  return leaf != root && server([&] { return typeInheritsFrom(get_rel_type_id(leaf), get_rel_type_id(root)); });
 }
+
+namespace {
+
+bool is_partition(Oid relation) {
+  return server([&] { return get_rel_relispartition(relation); });
+}
+
+} // namespace
 
 std::vector<Oid> partition_ancestors(Oid relation) {
   std::vector<Oid> found;
+  if (!is_partition(relation))
+    return found;
   for (const Row& row : boundary::query(
            "SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1) a WHERE a.relid <> $1",
            {Arg::oid(relation)}))
@@ -279,6 +285,8 @@ std::vector<Oid> relatives(Oid relation) {
 }
 
 core::Relation root_of(const core::Relation& relation) {
+  if (!is_partition(relation.oid))
+    return relation;
   const auto root =
       boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
   return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;

@@ -217,9 +217,18 @@ Watch::Watch(core::Chains& chains, const core::Leaves& leaves)
 }
 
 void Watch::begin_batch() {
-  ++epoch_;
-  pages_.clear();
   looked_ = 0;
+  if (is_whole_)
+    return;
+  ++epoch_;
+  std::size_t all = 0;
+  for (std::uint32_t number = 0; number < chains_.width(); ++number)
+    all += chains_.step(number).pages.size();
+  is_whole_ = pages_.size() * 2 > all;
+  pages_.clear();
+  for (std::uint32_t number = 0; is_whole_ && number < chains_.width(); ++number)
+    for (std::uint32_t page = 0; page < chains_.step(number).pages.size(); ++page)
+      pages_.push_back({number, page});
 }
 
 void Watch::note_pages(std::uint32_t chain) {
@@ -237,7 +246,8 @@ bool Watch::look(std::size_t first) {
   const auto in_order = [&](const PageOf& a, const PageOf& b) {
     return a.step != b.step ? a.step < b.step : a.page < b.page;
   };
-  std::sort(pages_.begin() + static_cast<std::ptrdiff_t>(first), pages_.end(), in_order);
+  if (!is_whole_)
+    std::sort(pages_.begin() + static_cast<std::ptrdiff_t>(first), pages_.end(), in_order);
   bool holds = true;
   while (first < pages_.size()) {
     const std::uint32_t number = pages_[first].step;
@@ -266,7 +276,8 @@ bool Watch::look(std::size_t first) {
 }
 
 bool Watch::look_at_new() {
-  has_lost_ |= !look(looked_);
+  if (looked_ < pages_.size())
+    has_lost_ |= !look(looked_);
   looked_ = pages_.size();
   return !has_lost_;
 }

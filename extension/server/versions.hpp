@@ -36,11 +36,12 @@ public:
   /// To be made in the transaction that read the chains.
   Watch(core::Chains& chains, const core::Leaves& leaves);
 
-  /// Begins a batch: nothing is relied on.
+  /// Begins a batch: nothing is relied on. Where the last one relied on most pages, all of them are looked at from now
+  /// on, which is less work than to tell them apart.
   void begin_batch();
   /// Relies on a chain.
   void rely_on(std::uint32_t chain) {
-    if (relied_[chain] == epoch_)
+    if (is_whole_ || relied_[chain] == epoch_)
       return;
     relied_[chain] = epoch_;
     note_pages(chain);
@@ -48,7 +49,7 @@ public:
   /// Looks at the pages that were relied on since the last call; rows that changed lose their chains' trust. True where
   /// none of the run has so far.
   bool look_at_new();
-  /// Looks at all of them again; true where every chain relied on is still as judged.
+  /// Looks at all of them again; false where a row on them has changed, which may be one that nothing relied on.
   [[nodiscard]] bool holds();
 
 private:
@@ -62,6 +63,7 @@ private:
   };
   std::vector<PageOf> pages_; ///< of this batch
   std::size_t looked_ = 0;    ///< so many of them were looked at
+  bool is_whole_ = false;     ///< pages_ has every page, in order
   bool has_lost_ = false;     ///< whether any row has ever changed
 
   void note_pages(std::uint32_t chain);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+
 using pg_retention::core::Pace;
 
 TEST(Pace, BeginsSmallAndGrowsAtMostTwofold) {
@@ -37,4 +40,44 @@ TEST(Pace, LearnsNothingFromAnEmptyBatch) {
   const std::size_t before = pace.next();
   pace.measured(0, 5);
   EXPECT_EQ(pace.next(), before);
+}
+
+namespace {
+
+/// Batches over `rows` rows in all, each of `fixed` microseconds and `a_row` for each row: how long all of them took.
+std::int64_t all_batches(std::size_t rows, std::int64_t fixed, double a_row, std::size_t* largest = nullptr) {
+  Pace pace(100, 200000);
+  std::int64_t sum = 0;
+  for (std::size_t done = 0; done < rows;) {
+    const std::size_t batch = std::min(pace.next(), rows - done);
+    const auto took = fixed + static_cast<std::int64_t>(a_row * static_cast<double>(batch));
+    pace.measured(batch, took);
+    sum += took;
+    done += batch;
+    if (largest != nullptr)
+      *largest = std::max(*largest, batch);
+  }
+  return sum;
+}
+
+} // namespace
+
+TEST(Pace, WorkThatEveryBatchRepeatsDoesNotTakeOver) {
+  // A million rows, 10 microseconds each, and 400 milliseconds a batch whatever its size.
+  EXPECT_LT(all_batches(1000000, 400000, 10), 3 * 10000000);
+  // Ten times the rows are ten times the work, not a hundred times.
+  EXPECT_LT(all_batches(10000000, 400000, 10), 11 * all_batches(1000000, 400000, 10));
+}
+
+TEST(Pace, WorkThatEveryBatchRepeatsIsNotAnExcuseWhereItIsSmall) {
+  std::size_t largest = 0;
+  (void)all_batches(1000000, 30000, 10, &largest);
+  EXPECT_LE(largest, 10000U);
+}
+
+TEST(Pace, AFewSlowBatchesAreNotTakenForWorkThatEveryBatchRepeats) {
+  Pace pace(100, 1000000);
+  for (int i = 0; i < 40; ++i)
+    pace.measured(pace.next(), static_cast<std::int64_t>(pace.next()) * (i % 7 == 3 ? 60 : 10));
+  EXPECT_LE(pace.next(), 10000U);
 }
