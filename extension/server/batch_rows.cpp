@@ -115,27 +115,29 @@ void BatchRun::judge(std::vector<RowKey> rows, Hold hold, Done& done) {
   done.stayed = execution.judge_and_change(rows, leaves_, limits_.strict ? Hold::lock : Hold::look, hold, victims);
   done.rows = rows.size();
   count_subjects(execution.subject_rows(), done);
+  count_returned(rows, std::move(victims));
+}
+
+/// Chosen rows that stand and are no victims any more: their subjects came back.
+void BatchRun::count_returned(const std::vector<RowKey>& chosen, std::vector<RowKey> victims) {
+  std::sort(victims.begin(), victims.end());
+  std::vector<RowKey> saved;
+  std::set_difference(chosen.begin(), chosen.end(), victims.begin(), victims.end(), std::back_inserter(saved));
+  outcome_.returned += standing_rows(resolved_->rule.target, saved, leaves_).size();
 }
 
 void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done) {
-  std::vector<RowKey> rows, changed;
+  std::vector<RowKey> rows;
   for (const Candidate& candidate : candidates)
-    (static_cast<Fate>(candidate.chain) == Fate::changed ? changed : rows).push_back(candidate.row);
+    rows.push_back(candidate.row);
   follow_versions(rows, leaves_);
-  follow_versions(changed, leaves_);
-  sort_uniquely(changed);
-  rows.insert(rows.end(), changed.begin(), changed.end());
   sort_uniquely(rows);
   Execution execution(*resolved_, options_, outcome_);
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, Hold::lock, Hold::lock, victims);
   done.rows = rows.size();
   count_subjects(execution.subject_rows(), done);
-  // Rows that stand and are no victims any more: their subjects came back.
-  std::sort(victims.begin(), victims.end());
-  std::vector<RowKey> saved;
-  std::set_difference(changed.begin(), changed.end(), victims.begin(), victims.end(), std::back_inserter(saved));
-  outcome_.returned += standing_rows(resolved_->rule.target, saved, leaves_).size();
+  count_returned(rows, std::move(victims));
 }
 
 /// Subjects found by statements: those the run knows count once, others once a batch.

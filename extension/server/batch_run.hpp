@@ -72,6 +72,7 @@ private:
   void judge(std::vector<core::RowKey> rows, Hold hold, Done& done);
   void judge_again(const std::vector<Candidate>& candidates, Done& done);
   void count_subjects(const std::vector<core::RowKey>& subjects, Done& done);
+  void count_returned(const std::vector<core::RowKey>& chosen, std::vector<core::RowKey> victims);
   [[nodiscard]] bool one_batch(const Body& body, const std::function<void()>& undo);
   void keep(const Done& done);
   [[nodiscard]] std::size_t within_limits(std::size_t size) const;
