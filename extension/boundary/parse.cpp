@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 
 extern "C" {
+#include "catalog/pg_operator.h"
 #include "optimizer/optimizer.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
@@ -80,6 +81,34 @@ bool follows_from_rows(const std::string& select) {
     Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), select.c_str(), nullptr, 0, nullptr);
     return !query->hasSubLinks && !contain_mutable_functions(reinterpret_cast<Node*>(query->targetList));
   });
+}
+
+std::string equals(const std::string& column, const std::string& value, Oid type) {
+  struct Names {
+    const char* type;
+    const char* schema;
+    const char* equality;
+  };
+  const Names names = server([&]() -> Names {
+    const int level = fix_styles();
+    // With FORMAT_TYPE_TYPEMOD_GIVEN, a type of a default length is named as the one without.
+    const char* name = format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+    AtEOXact_GUC(true, level);
+    const Oid equality = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+    if (!OidIsValid(equality))
+      return {name, nullptr, nullptr};
+    HeapTuple const tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(equality));
+    if (!HeapTupleIsValid(tuple))
+      elog(ERROR, "cache lookup failed for operator %u", equality);
+    const auto* found = reinterpret_cast<Form_pg_operator>(GETSTRUCT(tuple));
+    const Names out{name, get_namespace_name(found->oprnamespace), pstrdup(NameStr(found->oprname))};
+    ReleaseSysCache(tuple);
+    return out;
+  });
+  if (names.equality == nullptr)
+    throw core::Failure("42883", "type " + std::string(names.type) + " has no equality");
+  return column + " OPERATOR(" + core::quote_identifier(names.schema) + "." + names.equality + ") " +
+         core::quote_literal(value) + "::" + names.type;
 }
 
 std::string written_value(const std::string& value, Oid type) {

@@ -25,6 +25,10 @@ void require_assignments(const std::string& text, const std::string& what);
 /// whose answer may change.
 [[nodiscard]] bool follows_from_rows(const std::string& select);
 
+/// SQL that is true where `column` (SQL of this type) equals a value, by the type's own equality, whatever operators
+/// lie on anybody's search_path. Throws Failure 42883 for a type that has none.
+[[nodiscard]] std::string equals(const std::string& column, const std::string& value, Oid type);
+
 /// A value of a type, read as the session writes it, and written so that everybody reads the same.
 [[nodiscard]] std::string written_value(const std::string& value, Oid type);
 

@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
@@ -34,6 +35,7 @@ public:
       look_at_indexes(resolved);
       look_at_keys(resolved);
       look_at_tables(resolved);
+      look_at_holds(resolved);
       look_at_views(resolved.rule.target);
       look_at_backlog(resolved, zone);
       look_at_plan(resolved, zone);
@@ -146,6 +148,20 @@ private:
         add("error", table.label(), "published, with no replica identity: DELETE is an error",
             "ALTER TABLE " + table.sql() + " REPLICA IDENTITY FULL;");
     }
+  }
+
+  /// Which holds stand over its rows, and whether they can be judged: where not, no run removes anything.
+  void look_at_holds(const Resolved& resolved) {
+    const TimestampTz now = boundary::server([] { return GetCurrentTransactionStartTimestamp(); });
+    const LegalHolds holds(resolved, now);
+    for (const core::LegalHold& hold : holds.standing())
+      add("info", hold.relation.label(),
+          "hold " + std::to_string(hold.id) + " stands" + (hold.until.empty() ? "" : " until " + hold.until) + ": " +
+              hold.reason,
+          "SELECT * FROM retention.holds WHERE id = " + std::to_string(hold.id) + ";");
+    const auto in_doubt = boundary::attempt([&] { holds.try_out(); });
+    if (in_doubt)
+      add("error", resolved.rule.target.label(), "no run removes anything: " + in_doubt->message, in_doubt->hint);
   }
 
   void look_at_views(const core::Relation& target) {

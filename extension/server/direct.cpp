@@ -194,7 +194,7 @@ std::string why_not_direct(const Resolved& resolved, const FamilyTree& tree, con
   return why_not_tables(resolved, std::move(tables));
 }
 
-Erased erase_direct(Selection& selection) {
+Erased erase_direct(const Cleared&, Selection& selection) {
   Erased out;
   std::vector<Victim>& victims = selection.victims;
   for (std::size_t first = 0; first < victims.size();) {

@@ -14,7 +14,7 @@ namespace pg_retention::server {
 [[nodiscard]] std::string why_not_direct(const Resolved& resolved, const FamilyTree& tree, const core::Leaves& leaves);
 
 /// Removes the victims. Rows that somebody holds or changed stay.
-[[nodiscard]] Erased erase_direct(Selection& selection);
+[[nodiscard]] Erased erase_direct(const Cleared&, Selection& selection);
 
 /// Removes the victims, locked before, and all that goes with them. Dependents that were not locked may have changed
 /// since they were looked at: Failure 40001, to be undone and tried again.

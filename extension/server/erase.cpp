@@ -109,7 +109,7 @@ std::size_t note_kept_back(const core::Relation& leaf, const std::vector<RowKey>
 
 } // namespace
 
-Erased erase_by_sql(const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
+Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
                     std::int64_t run_id) {
   constexpr std::size_t chunk = 50000;
   Erased out;

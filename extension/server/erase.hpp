@@ -1,5 +1,6 @@
 #pragma once
 #include "extension/server/family.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/select.hpp"
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 #include <string>
 #include <vector>
 
-/// The hands that change rows. They take victims that are still `goes` and leave the truth in their fates.
+/// The hands that change rows. They take victims that are still `goes` and leave the truth in their fates; each wants
+/// the proof that holds were asked first: Cleared, or a FamilyTree, which is gathered with them.
 namespace pg_retention::server {
 
 /// What a change did.
@@ -19,8 +21,8 @@ struct Erased {
 
 /// Removes or updates the victims with SQL; with `key`, keeps keys of changed rows. Victims that were only looked at
 /// (Hold::look) may have changed since: Failure 40001, to be undone and tried again.
-[[nodiscard]] Erased erase_by_sql(const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
-                                  std::int64_t run_id);
+[[nodiscard]] Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selection, Hold hold,
+                                  const std::string& key, std::int64_t run_id);
 
 /// Removes (or updates) the victims together with everything that goes with them; both locked before. One statement:
 /// keys between them are checked when all are gone.

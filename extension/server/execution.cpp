@@ -102,9 +102,18 @@ void Execution::note_changed_subjects(const Selection& selection) {
       waiting_.insert(victim.key);
 }
 
+/// The holds that stand for what this transaction changes: read once, after which none can be placed until it ends.
+const LegalHolds& Execution::holds() {
+  if (!holds_) {
+    keep_holds_as_they_are();
+    holds_.emplace(resolved_, outcome_.started);
+  }
+  return *holds_;
+}
+
 Erased Execution::erase_family(Selection& selection, Hold hold) {
   verify_victims(resolved_.rule, *outcome_.cutoff, selection);
-  const FamilyTree tree = gather_families(resolved_, selection, hold);
+  const FamilyTree tree = gather_families(resolved_, selection, hold, holds());
   const std::string why_not = why_not_direct(resolved_, tree, selection.leaves);
   outcome_.hand = why_not.empty() ? "direct" : "sql";
   return why_not.empty() ? erase_direct(resolved_, tree, selection.leaves)
@@ -118,18 +127,18 @@ void Execution::erase(Selection& selection, Hold hold) {
   Erased erased;
   if (!resolved_.edges.empty()) {
     erased = erase_family(selection, hold);
-  } else if (why_not_direct(resolved_, selection).empty()) {
+  } else if (const Cleared cleared = holds().clear(selection); why_not_direct(resolved_, selection).empty()) {
     outcome_.hand = "direct";
     if (needs_lock)
       verify_victims(rule, *outcome_.cutoff, selection);
-    erased = erase_direct(selection);
+    erased = erase_direct(cleared, selection);
   } else {
     outcome_.hand = "sql";
     if (hold == Hold::look && !needs_lock && boundary::rechecks_places() && can_look_at(selection))
       look_at_victims(selection);
     else
       verify_victims(rule, *outcome_.cutoff, selection);
-    erased = erase_by_sql(resolved_, selection, hold, options_.key, outcome_.run_id);
+    erased = erase_by_sql(cleared, resolved_, selection, hold, options_.key, outcome_.run_id);
   }
   outcome_.affected += erased.affected;
   for (const auto& [label, rows] : erased.dependents)
@@ -160,6 +169,9 @@ void Execution::tally(const Selection& selection, bool may_look_again) {
       break;
     case Fate::returned:
       ++outcome_.returned;
+      break;
+    case Fate::held:
+      ++outcome_.held;
       break;
     default:
       ++outcome_.blocked;

@@ -1,10 +1,12 @@
 #pragma once
 #include "extension/server/erase.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/select.hpp"
 #include "extension/server/verify.hpp"
 
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
@@ -42,8 +44,10 @@ private:
   Outcome& outcome_;
   std::vector<core::RowKey> again_;          ///< victims that changed, by the places of their present versions
   std::unordered_set<core::RowKey> waiting_; ///< victims of the last pass whose subject had changed
+  std::optional<LegalHolds> holds_;          ///< as they stand for this transaction
   std::vector<std::unordered_set<core::RowKey>> path_rows_; ///< by step: rows whose victims went
 
+  [[nodiscard]] const LegalHolds& holds();
   void count_expired_subjects();
   void settle_returned(const Selection& selection);
   void note_changed_subjects(const Selection& selection);

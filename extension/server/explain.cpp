@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/direct.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
@@ -43,6 +44,7 @@ public:
     hold();
     for (const Edge& edge : resolved_.edges)
       follow(edge);
+    keep_held();
     change();
     return std::move(rows_);
   }
@@ -111,6 +113,17 @@ private:
                              : "a row found that does not go itself keeps the victim: blocked";
     const std::string statement = core::children_select(edge.bond);
     add("dependents", edge.label, statement, reason, indexes_of(statement, {Arg::null(TIDARRAYOID)}));
+  }
+
+  /// The holds that stand: asked in every batch, before its rows go.
+  void keep_held() {
+    const TimestampTz now = boundary::server([] { return GetCurrentTransactionStartTimestamp(); });
+    const LegalHolds holds(resolved_, now);
+    for (const core::LegalHold& hold : holds.standing())
+      add("legal hold", hold.relation.label(), core::held_rows_select(hold),
+          "hold " + std::to_string(hold.id) + (hold.until.empty() ? "" : " (until " + hold.until + ")") +
+              " keeps these rows, and what refers to them by foreign keys: " + hold.reason,
+          Text());
   }
 
   void change() {

@@ -23,7 +23,7 @@ public:
     tree_.is_locked = hold == Hold::lock;
   }
 
-  FamilyTree run() {
+  FamilyTree run(const LegalHolds& holds) {
     for (const Victim& victim : selection_.victims)
       if (victim.fate == Fate::goes)
         tree_.family.add(victim.key);
@@ -35,6 +35,7 @@ public:
         follow(edge, done, until);
       done = until;
     }
+    keep_held(holds);
     settle_refusals();
     tree_.family.settle(tree_.victims);
     tell_victims();
@@ -149,6 +150,24 @@ private:
     return fates;
   }
 
+  /// A row under hold does not go, nor is it emptied of its keys: who would take it along stays.
+  void keep_held(const LegalHolds& holds) {
+    std::vector<RowKey> rows;
+    for (std::uint32_t row = tree_.victims; row < tree_.family.size(); ++row)
+      rows.push_back(tree_.family.key(row));
+    for (const FamilyTree::Emptied& e : tree_.emptied)
+      rows.push_back(e.child);
+    const auto held = holds.held_among(rows, selection_.leaves);
+    if (held.empty())
+      return;
+    for (std::uint32_t row = tree_.victims; row < tree_.family.size(); ++row)
+      if (held.count(tree_.family.key(row)) != 0)
+        tree_.family.keep(row, Fate::held);
+    for (const FamilyTree::Emptied& e : tree_.emptied)
+      if (held.count(e.child) != 0)
+        tree_.family.keep(e.parent, Fate::held);
+  }
+
   /// A row that refers and stays blocks; one that is going itself only ties the two together.
   void settle_refusals() {
     for (const auto& [parent, child] : refusals_) {
@@ -169,8 +188,9 @@ private:
 
 } // namespace
 
-FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold) {
-  return Gathering(resolved, selection, hold).run();
+FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold, const LegalHolds& holds) {
+  (void)holds.clear(selection);
+  return Gathering(resolved, selection, hold).run(holds);
 }
 
 } // namespace pg_retention::server

@@ -1,5 +1,6 @@
 #pragma once
 #include "extension/core/rows.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/select.hpp"
 #include "extension/server/verify.hpp"
@@ -36,8 +37,10 @@ struct FamilyTree {
 
 /// Follows the edges from the victims that go, until nothing new comes. With Hold::lock, dependents are locked where
 /// they stand; one that cannot be locked keeps its victims. With Hold::look, those that nothing hangs on are only
-/// looked at. Victims must be locked before, so that nothing new can refer to them. Marks the victims that must stay in
-/// `selection`.
-[[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold);
+/// looked at. Victims must be locked before, so that nothing new can refer to them. A row under hold that would go
+/// along or be changed keeps its victims; those under hold themselves are not followed. Marks the victims that must
+/// stay in `selection`.
+[[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold,
+                                         const LegalHolds& holds);
 
 } // namespace pg_retention::server

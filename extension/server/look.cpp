@@ -31,9 +31,13 @@ constexpr const char* most_listed = "1000";
 /// A policy resolved, its cutoff frozen and a snapshot taken, with its owner's rights.
 class Look {
 public:
-  Look(const core::Policy& policy, TimestampTz cutoff)
-      : before_(act_as(runs_as(policy), zone_of(policy))), resolved(resolve(policy)), cutoff(cutoff) {
+  Look(const core::Policy& policy, const Text& as_of)
+      : before_(act_as(runs_as(policy), zone_of(policy))), resolved(resolve(policy)),
+        cutoff(cutoff_before(policy.expire_after, zone_of(policy), true, as_of)),
+        clock(cutoff_before("0", "UTC", true, as_of)) {
     push_latest_snapshot();
+    args_ = {Arg::time(this->cutoff)};
+    leave_out_held();
   }
 
   /// Gives everything back; called on success.
@@ -43,16 +47,56 @@ public:
   }
 
   [[nodiscard]] Text one(const std::string& sql) const {
-    return boundary::single(sql, {Arg::time(cutoff)}, boundary::View::as_pushed);
+    return boundary::single(sql, args_, boundary::View::as_pushed);
   }
+
+  /// FROM and WHERE of the victims, without those that holds keep.
+  [[nodiscard]] std::string victims() const { return core::victims_source(resolved.rule) + except_; }
+  /// How many holds keep.
+  [[nodiscard]] std::uint64_t held() const { return held_; }
 
 private:
   Authority before_;
+  std::vector<Arg> args_;
+  std::uint64_t held_ = 0;
+  std::string except_;
+
+  void leave_out_held();
 
 public:
   const Resolved resolved;
-  const TimestampTz cutoff;
+  const TimestampTz cutoff, clock; ///< the instant looked at, and what expires by it
 };
+
+/// The tables that rows lie in, one by one, as a parameter of type oid[].
+Arg leaf_array(const std::vector<RowKey>& rows, const core::Leaves& leaves) {
+  ArrayType* array = boundary::server([&] {
+    auto* oids = static_cast<Datum*>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (rows.size() + 1)));
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      oids[i] = ObjectIdGetDatum(leaves.oid(core::leaf_of(rows[i])));
+    return construct_array(oids, static_cast<int>(rows.size()), OIDOID, sizeof(Oid), true, TYPALIGN_INT);
+  });
+  return Arg::datum(OIDARRAYOID, PointerGetDatum(array));
+}
+
+/// Finds the victims that a run would count as held; a hold on a dependent keeps them, too.
+void Look::leave_out_held() {
+  const LegalHolds holds(resolved, clock);
+  if (holds.standing().empty())
+    return;
+  core::Leaves leaves;
+  Selection selection = select_victims(resolved.rule, cutoff, leaves);
+  (void)gather_families(resolved, selection, Hold::none, holds);
+  std::vector<RowKey> held;
+  for (const Victim& victim : selection.victims)
+    if (victim.fate == Fate::held)
+      held.push_back(victim.key);
+  held_ = held.size();
+  args_.push_back(leaf_array(held, leaves));
+  args_.push_back(tid_array(held));
+  except_ = " AND NOT EXISTS (SELECT 1 FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS held (o, c) "
+            "WHERE held.o = target.tableoid AND held.c = target.ctid)";
+}
 
 /// The first `most` keys among rows, as a JSON array: key columns by name, or the place where there is no key.
 std::string sample_keys(const std::vector<RowKey>& rows, const core::Leaves& leaves, int most) {
@@ -99,12 +143,12 @@ std::string key_value(const core::Relation& relation, const std::string& alias) 
 std::string listed(const Look& look, const std::string& columns, const std::string& tail) {
   return look
       .one("SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (SELECT " + columns +
-           core::victims_source(look.resolved.rule) + tail + " LIMIT " + most_listed + ") AS i")
+           look.victims() + tail + " LIMIT " + most_listed + ") AS i")
       .value_or("[]");
 }
 
 std::uint64_t counted_victims(const Look& look, const std::string& what) {
-  return std::stoull(look.one("SELECT " + what + core::victims_source(look.resolved.rule)).value_or("0"));
+  return std::stoull(look.one("SELECT " + what + look.victims()).value_or("0"));
 }
 
 /// What each preset's list holds.
@@ -183,29 +227,27 @@ void require_shape(const std::string& preset, const core::Rule& rule) {
                         "See it with SELECT * FROM retention.preview('" + preset + "').");
 }
 
-TimestampTz cutoff_of(const core::Policy& policy) {
-  return cutoff_before_now(policy.expire_after, zone_of(policy), true);
-}
-
 } // namespace
 
 Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
-  Look look(policy, cutoff_before(policy.expire_after, zone_of(policy), true, as_of));
+  Look look(policy, as_of);
   core::Leaves leaves;
   Selection selection = select_victims(look.resolved.rule, look.cutoff, leaves, true);
-  const FamilyTree tree = gather_families(look.resolved, selection, Hold::none);
-  std::uint64_t blocked = 0;
+  const LegalHolds holds(look.resolved, look.clock);
+  const FamilyTree tree = gather_families(look.resolved, selection, Hold::none, holds);
+  std::uint64_t blocked = 0, held = 0;
   std::vector<RowKey> rows;
   for (const Victim& victim : selection.victims) {
     if (victim.fate == Fate::goes)
       rows.push_back(victim.key);
     else
-      ++blocked;
+      ++(victim.fate == Fate::held ? held : blocked);
   }
   const auto when = [&](TimestampTz instant) { return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(iso(instant)); };
   Rows out;
-  out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked), "0",
-                 when(selection.oldest), when(selection.newest), sample_keys(rows, leaves, sample)});
+  out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked),
+                 std::to_string(held), when(selection.oldest), when(selection.newest),
+                 sample_keys(rows, leaves, sample)});
   for (const auto& [label, count] : count_dependents(look.resolved, tree)) {
     std::vector<RowKey> members;
     for (std::uint32_t row = tree.victims;
@@ -221,7 +263,7 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
 
 std::string preview_dictionary(const std::string& preset) {
   const core::Policy policy = presets::stored_or_built(preset);
-  Look look(policy, cutoff_of(policy));
+  Look look(policy, Text());
   core::JsonObject out;
   out.set("success", true);
   require_shape(preset, look.resolved.rule);
@@ -233,6 +275,8 @@ std::string preview_dictionary(const std::string& preset) {
     list_sessions(look, out);
   else
     list_bookings(look, out);
+  if (look.held() != 0)
+    out.set("held", static_cast<std::int64_t>(look.held()));
   look.close();
   out.set("cutoff_time", iso(look.cutoff));
   return out.text();
@@ -240,7 +284,7 @@ std::string preview_dictionary(const std::string& preset) {
 
 Rows user_activity() {
   const core::Policy policy = presets::stored_or_built("inactive_carts");
-  Look look(policy, cutoff_of(policy));
+  Look look(policy, Text());
   const core::Rule& rule = look.resolved.rule;
   if (rule.path.empty() || rule.times.empty())
     throw core::Failure(core::sqlstate::not_in_prerequisite_state,

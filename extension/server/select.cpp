@@ -120,8 +120,13 @@ Arg tid_array(const std::vector<RowKey>& rows) {
 
 std::vector<Reference> select_children(const core::Bond& bond, const std::vector<RowKey>& parents,
                                        core::Leaves& leaves) {
+  return select_references(core::children_select(bond), parents, leaves);
+}
+
+std::vector<Reference> select_references(const std::string& sql, const std::vector<RowKey>& rows,
+                                         core::Leaves& leaves) {
   ReferenceSink sink(leaves);
-  boundary::stream(core::children_select(bond), {tid_array(parents)}, sink);
+  boundary::stream(sql, {tid_array(rows)}, sink);
   return std::move(sink.references);
 }
 

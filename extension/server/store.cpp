@@ -57,12 +57,6 @@ auto as_keeper(Body body) {
   return result;
 }
 
-/// This cluster and database, as SQL.
-std::string here() {
-  const std::int64_t system = boundary::server([] { return static_cast<std::int64_t>(GetSystemIdentifier()); });
-  return std::to_string(system) + ", " + std::to_string(MyDatabaseId);
-}
-
 /// Whether this very database made or resumed the policy. As the keeper.
 bool at_home(const std::string& name) {
   return boundary::single("SELECT 1 FROM retention.policy WHERE name = $1 AND (system_identifier, database) = (" +
@@ -136,6 +130,11 @@ void load_children(core::Policy& policy) {
 }
 
 } // namespace
+
+std::string here() {
+  const std::int64_t system = boundary::server([] { return static_cast<std::int64_t>(GetSystemIdentifier()); });
+  return std::to_string(system) + ", " + std::to_string(MyDatabaseId);
+}
 
 void no_such_policy(const std::string& name) {
   throw Failure(core::sqlstate::undefined_object, "policy " + core::quote(name) + " does not exist", "",

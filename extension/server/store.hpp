@@ -36,6 +36,9 @@ void remove(const std::string& name);
 void pause(const std::string& name);
 void resume(const std::string& name, Oid owner);
 
+/// This cluster and database, as SQL for the columns system_identifier and database.
+[[nodiscard]] std::string here();
+
 /// Whether the policy was made or resumed in this very database, and not brought by a copy.
 [[nodiscard]] bool is_at_home(const std::string& name);
 

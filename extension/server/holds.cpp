@@ -1,0 +1,179 @@
+#include "extension/server/holds.hpp"
+
+#include "extension/core/failure.hpp"
+#include "extension/server/authority.hpp"
+#include "extension/server/catalog.hpp"
+#include "extension/server/hold_store.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace pg_retention::server {
+namespace {
+
+using boundary::Arg;
+using boundary::Row;
+using core::Failure;
+using core::RowKey;
+
+/// The lock between those who place a hold and those who change rows: of its own kind, as a policy's.
+void take_lock(LOCKMODE mode) {
+  boundary::server([&] {
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x52484f4c, 0, 7);
+    (void)LockAcquire(&tag, mode, false, false);
+  });
+}
+
+/// Runs `body`; an error of it means that nobody can tell what is held. One that another try may not meet keeps its
+/// SQLSTATE.
+template <class Body>
+void or_in_doubt(const std::string& what, const std::string& hint, Body body) {
+  boundary::Caught caught;
+  try {
+    body();
+    return;
+  } catch (const boundary::ServerError& error) {
+    if (boundary::detail::must_pass(error))
+      throw;
+    caught = boundary::describe(error);
+  } catch (const Failure& failure) {
+    caught = {failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
+  }
+  const bool is_passing = caught.sqlstate == core::sqlstate::deadlock_detected ||
+                          caught.sqlstate == core::sqlstate::lock_not_available ||
+                          caught.sqlstate == core::sqlstate::serialization_failure;
+  throw Failure(
+      is_passing ? caught.sqlstate.c_str() : core::sqlstate::not_in_prerequisite_state, what + ": " + caught.message,
+      "Nothing goes while it is not known what is held." + (caught.detail.empty() ? "" : " " + caught.detail), hint);
+}
+
+/// Which tables may hold each other's rows, in the whole database.
+core::Clans clans() {
+  core::Clans clans;
+  for (const Row& row :
+       boundary::query("SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i JOIN "
+                       "pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f')"))
+    clans.join(static_cast<Oid>(std::stoul(*row[0])), static_cast<Oid>(std::stoul(*row[1])));
+  return clans;
+}
+
+} // namespace
+
+void keep_holds_as_they_are() { take_lock(ShareLock); }
+void begin_placing_hold() { take_lock(ExclusiveLock); }
+
+LegalHolds::LegalHolds(const Resolved& resolved, TimestampTz clock) {
+  push_latest_snapshot();
+  holds_ = hold_store::standing(clock);
+  pop_snapshot();
+  if (!holds_.empty())
+    keep_within_reach(resolved);
+}
+
+/// Leaves out what no row that the policy touches can come under, and the keys that lead nowhere.
+void LegalHolds::keep_within_reach(const Resolved& resolved) {
+  clans_ = clans();
+  keys_ = catalog::foreign_keys();
+  core::TableSet touched{clans_.of(resolved.rule.target.oid)}, held;
+  for (const Edge& edge : resolved.edges)
+    touched.insert(clans_.of(edge.bond.child.oid));
+  touched = core::groups_referred_to(keys_, clans_, std::move(touched));
+  const auto is_out_of_reach = [&](const core::LegalHold& hold) {
+    return touched.count(clans_.of(hold.relation.oid)) == 0;
+  };
+  holds_.erase(std::remove_if(holds_.begin(), holds_.end(), is_out_of_reach), holds_.end());
+  for (const core::LegalHold& hold : holds_)
+    held.insert(clans_.of(hold.relation.oid));
+  held = core::groups_that_refer(keys_, clans_, std::move(held));
+  const auto leads_nowhere = [&](const core::ForeignKey& key) {
+    return held.count(clans_.of(key.parent.oid)) == 0 || touched.count(clans_.of(key.child.oid)) == 0;
+  };
+  keys_.erase(std::remove_if(keys_.begin(), keys_.end(), leads_nowhere), keys_.end());
+}
+
+void LegalHolds::judge(const core::LegalHold& hold, const std::vector<RowKey>& rows, core::Leaves& leaves,
+                       core::Ancestry& ancestry) const {
+  const std::string id = std::to_string(hold.id);
+  or_in_doubt(hold.label() + " cannot be judged",
+              "See SELECT * FROM retention.holds WHERE id = " + id +
+                  "; place it anew in another form, then SELECT retention.release_hold(" + id + ", '...').",
+              [&] {
+                if (!OidIsValid(hold.role))
+                  throw Failure(core::sqlstate::undefined_object, "the role that placed it no longer exists");
+                const Authority before = act_as(hold.role, hold.zone);
+                // The statement knows places only: a place of another leaf may have come along.
+                for (const RowKey row : select_rows(core::held_rows_select(hold), {tid_array(rows)}, leaves))
+                  if (ancestry.has(row))
+                    ancestry.hold(row);
+                give_back(before);
+              });
+}
+
+/// Takes in what the rows refer to by one key; what is new goes to `found`.
+void LegalHolds::climb(const core::ForeignKey& key, const std::vector<RowKey>& rows, core::Leaves& leaves,
+                       core::Ancestry& ancestry, std::vector<RowKey>& found) const {
+  or_in_doubt("the holds on rows that " + key.child.label() + " refers to cannot be followed",
+              "The policy's owner needs SELECT on " + key.child.label() + " and " + key.parent.label() + ".", [&] {
+                for (const Reference& reference : select_references(core::referred_rows_select(key), rows, leaves)) {
+                  if (!ancestry.has(reference.child))
+                    continue;
+                  if (ancestry.add(reference.parent))
+                    found.push_back(reference.parent);
+                  ancestry.link(reference.child, reference.parent);
+                }
+              });
+}
+
+std::unordered_set<RowKey> LegalHolds::held_among(const std::vector<RowKey>& rows, core::Leaves& leaves) const {
+  if (holds_.empty() || rows.empty())
+    return {};
+  core::Ancestry ancestry;
+  std::vector<RowKey> open;
+  for (const RowKey row : rows)
+    if (ancestry.add(row))
+      open.push_back(row);
+  push_latest_snapshot();
+  while (!open.empty()) {
+    std::unordered_map<Oid, std::vector<RowKey>> by_clan;
+    for (const RowKey row : open)
+      by_clan[clans_.of(leaves.oid(core::leaf_of(row)))].push_back(row);
+    open.clear();
+    for (const auto& [clan, members] : by_clan) {
+      for (const core::LegalHold& hold : holds_)
+        if (clans_.of(hold.relation.oid) == clan)
+          judge(hold, members, leaves, ancestry);
+      for (const core::ForeignKey& key : keys_)
+        if (clans_.of(key.child.oid) == clan)
+          climb(key, members, leaves, ancestry, open);
+    }
+  }
+  pop_snapshot();
+  return ancestry.held_among(rows);
+}
+
+void LegalHolds::try_out() const {
+  core::Leaves leaves;
+  core::Ancestry ancestry;
+  std::vector<RowKey> found;
+  push_latest_snapshot();
+  for (const core::LegalHold& hold : holds_)
+    judge(hold, {}, leaves, ancestry);
+  for (const core::ForeignKey& key : keys_)
+    climb(key, {}, leaves, ancestry, found);
+  pop_snapshot();
+}
+
+Cleared LegalHolds::clear(Selection& selection) const {
+  std::vector<RowKey> rows;
+  for (const Victim& victim : selection.victims)
+    if (victim.fate == core::Fate::goes)
+      rows.push_back(victim.key);
+  if (const auto held = held_among(rows, selection.leaves); !held.empty())
+    for (Victim& victim : selection.victims)
+      if (victim.fate == core::Fate::goes && held.count(victim.key) != 0)
+        victim.fate = core::Fate::held;
+  return {};
+}
+
+} // namespace pg_retention::server
