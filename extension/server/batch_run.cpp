@@ -98,12 +98,19 @@ void BatchRun::stop(const char* reason, const std::string& message) {
   outcome_.message = message;
 }
 
+/// An error ends the run; one that another run may not meet again is told as such.
+void BatchRun::note_stop(const boundary::Caught& caught) {
+  note_failure(outcome_, caught);
+  if (is_passing(caught.sqlstate))
+    outcome_.stop_reason = "locked";
+}
+
 /// Chooses the way and what it needs, and records the run as begun; false where there is nothing more to do.
 bool BatchRun::choose() {
   boundary::Scratch scratch;
   const auto caught = as_owner([&] { choose_rows(); });
   if (caught)
-    note_failure(outcome_, *caught);
+    note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
     boundary::enclosed([&] { record_standing(outcome_); });
@@ -246,9 +253,7 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
     outcome_ = earlier;
     undo();
     if (!is_passing(caught->sqlstate) || attempt == most_tries) {
-      note_failure(outcome_, *caught);
-      if (is_passing(caught->sqlstate))
-        outcome_.stop_reason = "locked";
+      note_stop(*caught);
       has_stopped_ = true;
     } else {
       boundary::commit();

@@ -81,6 +81,7 @@ private:
   [[nodiscard]] std::int64_t rows_per_second() const;
   void pause();
   void wait_for_replicas();
+  void note_stop(const boundary::Caught& caught);
   void stop(const char* reason, const std::string& message);
   void record_standing(const Outcome& earlier);
   void commit_batch(const Outcome& earlier);
