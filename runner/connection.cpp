@@ -132,6 +132,7 @@ void Connection::send(const Statement& statement) {
   sql_ = statement.sql;
   rows_.reset();
   error_.reset();
+  loss_.clear();
   std::vector<const char*> values;
   std::vector<int> lengths, formats;
   for (const Parameter& parameter : statement.parameters) {
@@ -146,7 +147,9 @@ void Connection::send(const Statement& statement) {
 
 std::optional<Rows> Connection::receive() {
   // A connection that broke may have left the server's last words: they are the next result.
-  PQconsumeInput(connection_.get());
+  // What libpq says of its attempts after the break is of no use.
+  if (PQconsumeInput(connection_.get()) == 0 && loss_.empty())
+    loss_ = trimmed(PQerrorMessage(connection_.get()));
   while (PQisBusy(connection_.get()) == 0) {
     PGresult* result = PQgetResult(connection_.get());
     if (result == nullptr)
@@ -167,8 +170,8 @@ std::optional<Rows> Connection::receive() {
 Rows Connection::ended() {
   if (!usable()) {
     const bool reported = error_ && !error_->sqlstate().empty();
-    throw ConnectionLost(reported ? std::string(error_->what()) : trimmed(PQerrorMessage(connection_.get())),
-                         reported ? error_->sqlstate() : "08006", sql_);
+    const std::string told = loss_.empty() ? trimmed(PQerrorMessage(connection_.get())) : loss_;
+    throw ConnectionLost(reported ? std::string(error_->what()) : told, reported ? error_->sqlstate() : "08006", sql_);
   }
   if (error_)
     throw ServerError(*error_);
@@ -200,6 +203,16 @@ Rows Connection::query(const Statement& statement) {
   }
 }
 
+void Connection::end_with_program() {
+  try {
+    (void)query(
+        {"SELECT pg_catalog.set_config(s.name, '1s', false) FROM pg_catalog.pg_settings AS s WHERE s.name "
+         "OPERATOR(pg_catalog.=) 'client_connection_check_interval' AND s.source OPERATOR(pg_catalog.=) 'default'"});
+  } catch (const ServerError&) {
+    // A server whose system cannot tell ends the work as it did before: when it has something to say.
+  }
+}
+
 std::string Connection::server_version() const {
   const char* version = PQparameterStatus(connection_.get(), "server_version");
   return version == nullptr ? "unknown" : version;
@@ -217,7 +230,9 @@ Connection Login::open() {
     password_ = ask_password(user == nullptr ? std::nullopt : std::optional<std::string>(user));
     connection.reset(connect_once(options_, password_));
   }
-  return Connection(connection.release(), options_.verbosity == Verbosity::verbose);
+  Connection opened(connection.release(), options_.verbosity == Verbosity::verbose);
+  opened.end_with_program();
+  return opened;
 }
 
 } // namespace pg_retention::runner

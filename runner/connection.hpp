@@ -113,6 +113,10 @@ public:
 
   /// What becomes readable when the server has sent something.
   [[nodiscard]] int descriptor() const { return PQsocket(connection_.get()); }
+  /// Asks the server to look, while it works, whether this program is still there, and to end the work where it is not;
+  /// what an administrator has set for that stays.
+  void end_with_program();
+
   /// The process that serves this connection.
   [[nodiscard]] int backend() const { return PQbackendPID(connection_.get()); }
   /// The server's version as it prints it, and as a number.
@@ -131,6 +135,7 @@ private:
   std::string sql_;
   std::optional<Rows> rows_;
   std::optional<ServerError> error_;
+  std::string loss_; ///< what libpq said first of a connection that broke
 };
 
 /// The way to the server that the options and the environment say; a password is asked for once, where they allow it.

@@ -172,6 +172,16 @@ Statement take_apart_statement(const std::string& result) {
   return statement;
 }
 
+Statement end_statement(int backend) {
+  // A process of that number that serves something else by now is left alone.
+  Statement statement{"SELECT pg_catalog.pg_terminate_backend(a.pid, 10000) FROM pg_catalog.pg_stat_activity AS a"
+                      " WHERE a.pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AND a.query OPERATOR(pg_catalog.~~) "
+                      "'CALL retention.run(%'",
+                      {std::to_string(backend)}};
+  statement.stoppable = false;
+  return statement;
+}
+
 Statement recorded_statement(const Share& share, double seconds) {
   Statement statement{"SELECT " + columns("r.id") +
                           " FROM retention.runs AS r WHERE r.policy OPERATOR(pg_catalog.=) $1"

@@ -43,6 +43,9 @@ struct Share {
 /// Takes a value of retention.result apart into a row for `outcome_of`.
 [[nodiscard]] Statement take_apart_statement(const std::string& result);
 
+/// Ends the process of the server that runs a policy for a connection that is lost, and waits until it is gone.
+[[nodiscard]] Statement end_statement(int backend);
+
 /// Asks for the row of a run that began at most `seconds` ago and came to no end of its own: what it had committed.
 [[nodiscard]] Statement recorded_statement(const Share& share, double seconds);
 

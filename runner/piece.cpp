@@ -37,9 +37,9 @@ public:
       : piece_(piece), single_transaction_(single_transaction), watcher_(watcher) {}
 
   Statement begin(const Connection& connection) override {
-    backend_ = connection.backend();
+    piece_.backend = connection.backend();
     piece_.begun = Clock::now();
-    watcher_.began(piece_, backend_);
+    watcher_.began(piece_, piece_.backend);
     step_ = single_transaction_ ? Step::read : Step::call;
     return single_transaction_ ? apply_statement(piece_.share.policy) : run_statement(piece_.share);
   }
@@ -80,7 +80,7 @@ public:
     if (step_ != Step::recorded)
       watcher_.lost(piece_, loss);
     piece_.state = single_transaction_ ? Piece::State::ended : Piece::State::unclear;
-    watcher_.ended(piece_, backend_);
+    watcher_.ended(piece_, piece_.backend);
   }
 
 private:
@@ -88,7 +88,7 @@ private:
 
   std::optional<Statement> end() {
     piece_.state = Piece::State::ended;
-    watcher_.ended(piece_, backend_);
+    watcher_.ended(piece_, piece_.backend);
     return std::nullopt;
   }
 
@@ -96,7 +96,6 @@ private:
   bool single_transaction_;
   Watcher& watcher_;
   Step step_ = Step::call;
-  int backend_ = 0;
   int tries_ = 0;
   std::optional<std::string> result_;
 };
@@ -106,18 +105,25 @@ class AskTask : public Task {
 public:
   AskTask(Piece& piece, Watcher& watcher) : piece_(piece), watcher_(watcher) {}
 
-  Statement begin(const Connection&) override { return recorded_statement(piece_.share, seconds_since(piece_)); }
+  Statement begin(const Connection&) override { return end_statement(piece_.backend); }
   std::optional<Statement> answered(const Rows& rows) override {
+    if (!is_over_)
+      return ask();
     complete(piece_.outcome, rows, piece_.share);
     return end();
   }
-  std::optional<Statement> refused(const ServerError&) override { return end(); }
+  std::optional<Statement> refused(const ServerError&) override { return is_over_ ? end() : ask(); }
   void lost(const ConnectionLost&) override {
     piece_.state = Piece::State::unclear;
     watcher_.ended(piece_, 0);
   }
 
 private:
+  Statement ask() {
+    is_over_ = true;
+    return recorded_statement(piece_.share, seconds_since(piece_));
+  }
+
   std::optional<Statement> end() {
     piece_.state = Piece::State::ended;
     watcher_.ended(piece_, 0);
@@ -126,6 +132,7 @@ private:
 
   Piece& piece_;
   Watcher& watcher_;
+  bool is_over_ = false; ///< the piece's process does nothing more
 };
 
 } // namespace

@@ -19,6 +19,7 @@ struct Piece {
   std::string target; ///< two pieces of one target take turns
   State state = State::waiting;
   std::chrono::steady_clock::time_point begun;
+  int backend = 0; ///< the server's process that was asked to do it
   Outcome outcome;
   bool is_said = false; ///< its failure has been shown
 };
@@ -39,7 +40,8 @@ public:
 /// Runs a piece; after a failure, asks what had been committed by then.
 [[nodiscard]] std::unique_ptr<Task> run_task(Piece& piece, bool single_transaction, Watcher& watcher);
 
-/// Asks on another connection what a piece had committed whose own connection is gone.
+/// Asks on another connection what a piece had committed whose own connection is gone. Its process, which may not have
+/// seen that, is ended before: what is told then stays true.
 [[nodiscard]] std::unique_ptr<Task> ask_task(Piece& piece, Watcher& watcher);
 
 } // namespace pg_retention::runner
