@@ -20,7 +20,8 @@ SQL_BUILT = sql/pg_retention--$(EXTVERSION).sql
 SQL_PARTS = $(sort $(wildcard sql/[0-9][0-9]_*.sql))
 
 MODULE_big = pg_retention
-OBJS       = extension/pg_retention.o $(CORE) $(SERVER)
+ENTRIES   = $(patsubst %.cpp,%.o,$(sort $(wildcard extension/*.cpp)))
+OBJS       = $(ENTRIES) $(CORE) $(SERVER)
 UPGRADES   = $(patsubst sql/upgrade/%,sql/pg_retention--%,$(wildcard sql/upgrade/*--$(EXTVERSION).sql))
 DATA_built = $(SQL_BUILT) $(UPGRADES)
 DATA       = $(filter-out $(DATA_built),$(wildcard sql/pg_retention--*.sql))

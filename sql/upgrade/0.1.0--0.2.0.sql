@@ -18,3 +18,5 @@ DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
 -- @from 20_engine.sql CREATE PROCEDURE retention.run(
 
 REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) FROM PUBLIC;
+
+-- @whole 28_undo.sql
