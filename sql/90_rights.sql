@@ -8,7 +8,8 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA retention FROM PUBLIC;
 GRANT USAGE ON SCHEMA retention TO PUBLIC;
 -- What a dump takes along must be readable for whoever dumps, or the extension would break a plain user's pg_dump.
 GRANT SELECT ON retention.policy, retention.policy_activity, retention.policy_dependent, retention.policy_change,
-    retention.policy_id_seq, retention.policy_change_id_seq, retention.hold, retention.hold_id_seq TO PUBLIC;
+    retention.policy_id_seq, retention.policy_change_id_seq, retention.hold, retention.hold_id_seq, retention.archive,
+    retention.run_id_seq TO PUBLIC;
 GRANT EXECUTE ON FUNCTION retention.library_version() TO PUBLIC;
 
 REVOKE ALL ON FUNCTION @extschema@.cleanup_inactive_carts(int), @extschema@.cleanup_inactive_user_carts(int),

@@ -235,6 +235,8 @@ std::string_view action_name(Action action) {
     return "update";
   case Action::archive:
     return "archive";
+  case Action::restore:
+    return "restore";
   case Action::remove:
     break;
   }

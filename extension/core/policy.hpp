@@ -9,7 +9,8 @@
 /// A policy as it was said: the fields of its definition, checked for what can be checked without a database.
 namespace pg_retention::core {
 
-enum class Action { remove, update, archive };
+/// `restore` is a run's alone: no policy has it.
+enum class Action { remove, update, archive, restore };
 enum class WhenNull { keep, expire };
 enum class OnDependents { refuse, cascade };
 /// How several time columns decide: each must be expired, or one suffices.

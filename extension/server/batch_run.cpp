@@ -6,6 +6,7 @@
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/constraints.hpp"
+#include "extension/server/layout.hpp"
 #include "extension/server/settings.hpp"
 
 #include <algorithm>
@@ -126,6 +127,8 @@ void BatchRun::choose_rows() {
   outcome_.cutoff = cutoff_before_now(policy_.expire_after, zone_of(policy_), true);
   outcome_.runs_as = runs_as(policy_);
   outcome_.target = rule.target.label();
+  if (resolved_->archive.oid != InvalidOid)
+    outcome_.layout = std::make_shared<const Layout>(layout_of(policy_.name, *resolved_));
   push_latest_snapshot();
   strategy_ = choose_strategy(*resolved_, *outcome_.cutoff, limits_.slice.of > 1);
   const bool has_fuse = resolved_->max_rows || resolved_->max_fraction;

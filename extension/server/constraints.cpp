@@ -32,13 +32,19 @@ void add_deferrable(Oid table, Deferrable& found) {
 } // namespace
 
 Deferrable check_at_once(const Resolved& resolved) {
-  Deferrable found;
-  add_deferrable(resolved.rule.target.oid, found);
+  std::vector<Oid> tables{resolved.rule.target.oid};
   for (const Edge& edge : resolved.edges)
     if (edge.action != EdgeAction::refuse)
-      add_deferrable(edge.bond.child.oid, found);
+      tables.push_back(edge.bond.child.oid);
   if (resolved.archive.oid != InvalidOid)
-    add_deferrable(resolved.archive.oid, found);
+    tables.push_back(resolved.archive.oid);
+  return check_at_once(tables);
+}
+
+Deferrable check_at_once(const std::vector<Oid>& tables) {
+  Deferrable found;
+  for (const Oid table : tables)
+    add_deferrable(table, found);
   if (!found.all.empty())
     boundary::execute("SET CONSTRAINTS " + core::join(found.all, ", ") + " IMMEDIATE");
   return found;

@@ -17,6 +17,9 @@ struct Deferrable {
 /// Failure 55000 where a name would mean a constraint that is not deferrable too.
 [[nodiscard]] Deferrable check_at_once(const Resolved& resolved);
 
+/// The same for these tables.
+[[nodiscard]] Deferrable check_at_once(const std::vector<Oid>& tables);
+
 /// Sets those that begin deferred back to DEFERRED for the rest of the caller's transaction.
 void defer_again(const Deferrable& constraints);
 

@@ -1,5 +1,6 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/layout.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/settings.hpp"
@@ -96,6 +97,12 @@ void write_manner(const Outcome& outcome) {
                      Arg::of(static_cast<std::int32_t>(MyProcPid))});
 }
 
+/// Where rows went, with the first of them.
+void write_layout(const Outcome& now, std::uint64_t known) {
+  if (now.layout && known == 0 && now.affected != 0)
+    note_layout(*now.layout, now.run_id);
+}
+
 std::string role_or_empty(Oid role) { return role == InvalidOid ? std::string() : role_name(role); }
 
 } // namespace
@@ -107,6 +114,7 @@ void record(Outcome& outcome) {
   write_ledger(outcome, outcome.target, std::string(core::action_name(outcome.action)), outcome.affected);
   for (const auto& [label, rows] : outcome.dependents)
     write_ledger(outcome, label, "dependent", rows);
+  write_layout(outcome, 0);
   give_back(before);
   log_run(outcome);
 }
@@ -121,6 +129,7 @@ void record_batch(Outcome& now, const Outcome& earlier) {
     const auto known = earlier.dependents.find(label);
     write_ledger(now, label, "dependent", rows - (known == earlier.dependents.end() ? 0 : known->second));
   }
+  write_layout(now, earlier.affected);
   give_back(before);
 }
 

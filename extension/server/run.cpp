@@ -6,6 +6,7 @@
 #include "extension/server/catalog.hpp"
 #include "extension/server/constraints.hpp"
 #include "extension/server/execution.hpp"
+#include "extension/server/layout.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/store.hpp"
 
@@ -113,12 +114,17 @@ bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span, core::
   } else if (policy.paused) {
     outcome.stop_reason = "paused";
     outcome.message = "policy " + core::quote(policy.name) + " is paused";
-  } else if (is_under_way(policy.name) || !lock_policy(policy.name, span, slice)) {
-    outcome.stop_reason = "running";
-    outcome.message = "another run of policy " + core::quote(policy.name) + " is under way";
   } else {
-    return true;
+    return keep_out_others(policy.name, outcome, span, slice);
   }
+  return false;
+}
+
+bool keep_out_others(const std::string& name, Outcome& outcome, LockSpan span, core::Slice slice) {
+  if (!is_under_way(name) && lock_policy(name, span, slice))
+    return true;
+  outcome.stop_reason = "running";
+  outcome.message = "another run of policy " + core::quote(name) + " is under way";
   return false;
 }
 
@@ -230,6 +236,8 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       untouched.target = outcome.target = resolved.rule.target.label();
       outcome.roles = resolved.roles;
       require_rights(resolved);
+      if (resolved.archive.oid != InvalidOid)
+        outcome.layout = std::make_shared<const Layout>(layout_of(policy.name, resolved));
       const Deferrable deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run();
       defer_again(deferred);

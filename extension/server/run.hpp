@@ -7,12 +7,15 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 /// One execution of one policy, from the frozen cutoff to the row in retention.runs.
 namespace pg_retention::server {
+
+struct Layout;
 
 /// What a caller may change for one run.
 struct RunOptions {
@@ -48,6 +51,7 @@ struct Outcome {
   std::uint64_t expired_subjects = 0;   ///< where asked for: expired subjects, with victims or without
   std::vector<std::uint64_t> path_rows; ///< distinct rows of each path step whose target rows were affected
   std::vector<std::string> keys;        ///< up to 1,000
+  std::shared_ptr<const Layout> layout; ///< of action archive: where rows go
   std::string statistics;               ///< JSON for retention.runs.statistics, set by the application functions
 
   [[nodiscard]] std::uint64_t skipped() const { return locked + blocked + held + returned; }
@@ -111,6 +115,9 @@ private:
 /// Whether a policy may run at all, and is not running; if not, the outcome says why.
 /// Slices of one run keep apart only those of another.
 [[nodiscard]] bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span, core::Slice slice = {});
+
+/// Keeps runs of a policy out for as long as `span` says; false, and the outcome says so, where one is under way.
+[[nodiscard]] bool keep_out_others(const std::string& name, Outcome& outcome, LockSpan span, core::Slice slice = {});
 
 /// The id of the run to come: known before its rows are changed, because archived rows carry it.
 [[nodiscard]] std::int64_t next_run_id();

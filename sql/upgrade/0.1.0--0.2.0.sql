@@ -20,3 +20,4 @@ DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
 REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) FROM PUBLIC;
 
 -- @whole 22_holds.sql
+-- @whole 28_undo.sql

@@ -24,7 +24,7 @@ SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON
                     WHERE a.grantee = 0 AND p.proname <> 'library_version' $$, 'PUBLIC may execute nothing but library_version');
 SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c CROSS JOIN aclexplode(COALESCE(c.relacl, acldefault('r', c.relowner))) a
                     WHERE c.relnamespace = 'retention'::regnamespace AND c.relkind IN ('r', 'v') AND a.grantee = 0
-                      AND NOT (a.privilege_type = 'SELECT' AND c.relname IN ('policy', 'policy_activity', 'policy_dependent', 'policy_change', 'hold')) $$,
+                      AND NOT (a.privilege_type = 'SELECT' AND c.relname IN ('policy', 'policy_activity', 'policy_dependent', 'policy_change', 'hold', 'archive')) $$,
     'PUBLIC may read no table or view but the definitions that a dump takes along, and write none');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                      JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_retention' WHERE p.prosecdef $$, 'no function is SECURITY DEFINER');
