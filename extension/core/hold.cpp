@@ -7,10 +7,10 @@ std::string held_rows_select(const LegalHold& hold) {
          " AS target WHERE target.ctid = ANY ($1) AND (" + hold.condition + "\n)";
 }
 
-std::string referred_rows_select(const ForeignKey& key) {
-  return "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM " + key.child.sql() +
-         " AS dependent JOIN " + key.parent.sql_only() + " AS target ON (" + key.condition("dependent", "target") +
-         ") WHERE dependent.ctid = ANY ($1)";
+std::string referred_rows_select(const Bond& bond) {
+  return "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM " + bond.child.sql() +
+         " AS dependent JOIN " + (bond.is_key ? bond.parent.sql_only() : bond.parent.sql()) + " AS target ON (" +
+         bond.condition + "\n) WHERE dependent.ctid = ANY ($1)";
 }
 
 std::uint32_t Clans::of(std::uint32_t table) const {
@@ -28,13 +28,13 @@ void Clans::join(std::uint32_t heir, std::uint32_t table) {
 
 namespace {
 
-/// Follows keys from group to group until nothing new comes; `step` says from which group to which a key leads.
+/// Follows bonds from group to group until nothing new comes; `step` says from which group to which one leads.
 template <class Step>
-TableSet follow(const std::vector<ForeignKey>& keys, TableSet groups, Step step) {
+TableSet follow(const std::vector<Bond>& bonds, TableSet groups, Step step) {
   for (std::size_t before = 0; before != groups.size();) {
     before = groups.size();
-    for (const ForeignKey& key : keys)
-      if (const auto [from, to] = step(key); groups.count(from) != 0)
+    for (const Bond& bond : bonds)
+      if (const auto [from, to] = step(bond); groups.count(from) != 0)
         groups.insert(to);
   }
   return groups;
@@ -42,14 +42,14 @@ TableSet follow(const std::vector<ForeignKey>& keys, TableSet groups, Step step)
 
 } // namespace
 
-TableSet groups_that_refer(const std::vector<ForeignKey>& keys, const Clans& clans, TableSet groups) {
-  return follow(keys, std::move(groups),
-                [&](const ForeignKey& key) { return std::pair(clans.of(key.parent.oid), clans.of(key.child.oid)); });
+TableSet groups_that_refer(const std::vector<Bond>& bonds, const Clans& clans, TableSet groups) {
+  return follow(bonds, std::move(groups),
+                [&](const Bond& bond) { return std::pair(clans.of(bond.parent.oid), clans.of(bond.child.oid)); });
 }
 
-TableSet groups_referred_to(const std::vector<ForeignKey>& keys, const Clans& clans, TableSet groups) {
-  return follow(keys, std::move(groups),
-                [&](const ForeignKey& key) { return std::pair(clans.of(key.child.oid), clans.of(key.parent.oid)); });
+TableSet groups_referred_to(const std::vector<Bond>& bonds, const Clans& clans, TableSet groups) {
+  return follow(bonds, std::move(groups),
+                [&](const Bond& bond) { return std::pair(clans.of(bond.child.oid), clans.of(bond.parent.oid)); });
 }
 
 std::unordered_set<RowKey> Ancestry::held_among(const std::vector<RowKey>& rows) const {

@@ -1,6 +1,6 @@
 #pragma once
-#include "extension/core/graph.hpp"
 #include "extension/core/rows.hpp"
+#include "extension/core/statement.hpp"
 
 #include <cstdint>
 #include <string>
@@ -28,9 +28,9 @@ struct LegalHold {
 /// SELECT of tableoid and ctid of the rows $1 (tid[]) that a hold names.
 [[nodiscard]] std::string held_rows_select(const LegalHold& hold);
 
-/// SELECT of the rows that the rows $1 (tid[]) refer to by `key`: tableoid, ctid of child and of parent. Heirs of the
-/// child's table count as if the key were theirs, because a policy's path takes them for it.
-[[nodiscard]] std::string referred_rows_select(const ForeignKey& key);
+/// SELECT of the rows that the rows $1 (tid[]) hang on by `bond`: tableoid, ctid of child and of parent. Heirs of the
+/// child's table count as if a foreign key were theirs, because a policy's path takes them for it.
+[[nodiscard]] std::string referred_rows_select(const Bond& bond);
 
 /// Tables that may hold each other's rows (partitions, heirs), told apart by one oid for each such group.
 class Clans {
@@ -46,11 +46,11 @@ private:
 
 using TableSet = std::unordered_set<std::uint32_t>;
 
-/// The groups whose rows may refer, by one key or over many, to rows of `groups`; those themselves included.
-[[nodiscard]] TableSet groups_that_refer(const std::vector<ForeignKey>& keys, const Clans& clans, TableSet groups);
+/// The groups whose rows may refer, by one bond or over many, to rows of `groups`; those themselves included.
+[[nodiscard]] TableSet groups_that_refer(const std::vector<Bond>& bonds, const Clans& clans, TableSet groups);
 
-/// The groups whose rows may be referred to, by one key or over many, by rows of `groups`; those themselves included.
-[[nodiscard]] TableSet groups_referred_to(const std::vector<ForeignKey>& keys, const Clans& clans, TableSet groups);
+/// The groups whose rows may be referred to, by one bond or over many, by rows of `groups`; those themselves included.
+[[nodiscard]] TableSet groups_referred_to(const std::vector<Bond>& bonds, const Clans& clans, TableSet groups);
 
 /// Rows and what they refer to, at any depth; a row that refers to one under hold is under hold.
 class Ancestry {

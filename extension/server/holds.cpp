@@ -60,7 +60,18 @@ core::Clans clans() {
 
 } // namespace
 
-void keep_holds_as_they_are() { take_lock(ShareLock); }
+void keep_holds_as_they_are() {
+  try {
+    take_lock(ShareLock);
+    return;
+  } catch (const boundary::ServerError& error) {
+    if (boundary::describe(error).sqlstate != core::sqlstate::lock_not_available)
+      throw;
+  }
+  throw Failure(core::sqlstate::lock_not_available, "another session is placing a hold and has not committed it",
+                "Nothing goes before it is known what is held.", "It ends with that session's transaction.");
+}
+
 void begin_placing_hold() { take_lock(ExclusiveLock); }
 
 LegalHolds::LegalHolds(const Resolved& resolved, TimestampTz clock) {
@@ -71,25 +82,29 @@ LegalHolds::LegalHolds(const Resolved& resolved, TimestampTz clock) {
     keep_within_reach(resolved);
 }
 
-/// Leaves out what no row that the policy touches can come under, and the keys that lead nowhere.
+/// Leaves out what no row that the policy touches can come under, and the bonds that lead nowhere.
 void LegalHolds::keep_within_reach(const Resolved& resolved) {
   clans_ = clans();
-  keys_ = catalog::foreign_keys();
+  for (const core::ForeignKey& key : catalog::foreign_keys())
+    bonds_.push_back(core::bond_of(key));
   core::TableSet touched{clans_.of(resolved.rule.target.oid)}, held;
-  for (const Edge& edge : resolved.edges)
+  for (const Edge& edge : resolved.edges) {
     touched.insert(clans_.of(edge.bond.child.oid));
-  touched = core::groups_referred_to(keys_, clans_, std::move(touched));
+    if (!edge.bond.is_key)
+      bonds_.push_back(edge.bond);
+  }
+  touched = core::groups_referred_to(bonds_, clans_, std::move(touched));
   const auto is_out_of_reach = [&](const core::LegalHold& hold) {
     return touched.count(clans_.of(hold.relation.oid)) == 0;
   };
   holds_.erase(std::remove_if(holds_.begin(), holds_.end(), is_out_of_reach), holds_.end());
   for (const core::LegalHold& hold : holds_)
     held.insert(clans_.of(hold.relation.oid));
-  held = core::groups_that_refer(keys_, clans_, std::move(held));
-  const auto leads_nowhere = [&](const core::ForeignKey& key) {
-    return held.count(clans_.of(key.parent.oid)) == 0 || touched.count(clans_.of(key.child.oid)) == 0;
+  held = core::groups_that_refer(bonds_, clans_, std::move(held));
+  const auto leads_nowhere = [&](const core::Bond& bond) {
+    return held.count(clans_.of(bond.parent.oid)) == 0 || touched.count(clans_.of(bond.child.oid)) == 0;
   };
-  keys_.erase(std::remove_if(keys_.begin(), keys_.end(), leads_nowhere), keys_.end());
+  bonds_.erase(std::remove_if(bonds_.begin(), bonds_.end(), leads_nowhere), bonds_.end());
 }
 
 void LegalHolds::judge(const core::LegalHold& hold, const std::vector<RowKey>& rows, core::Leaves& leaves,
@@ -110,12 +125,12 @@ void LegalHolds::judge(const core::LegalHold& hold, const std::vector<RowKey>& r
               });
 }
 
-/// Takes in what the rows refer to by one key; what is new goes to `found`.
-void LegalHolds::climb(const core::ForeignKey& key, const std::vector<RowKey>& rows, core::Leaves& leaves,
+/// Takes in what the rows hang on by one bond; what is new goes to `found`.
+void LegalHolds::climb(const core::Bond& bond, const std::vector<RowKey>& rows, core::Leaves& leaves,
                        core::Ancestry& ancestry, std::vector<RowKey>& found) const {
-  or_in_doubt("the holds on rows that " + key.child.label() + " refers to cannot be followed",
-              "The policy's owner needs SELECT on " + key.child.label() + " and " + key.parent.label() + ".", [&] {
-                for (const Reference& reference : select_references(core::referred_rows_select(key), rows, leaves)) {
+  or_in_doubt("the holds on rows that " + bond.child.label() + " refers to cannot be followed",
+              "The policy's owner needs SELECT on " + bond.child.label() + " and " + bond.parent.label() + ".", [&] {
+                for (const Reference& reference : select_references(core::referred_rows_select(bond), rows, leaves)) {
                   if (!ancestry.has(reference.child))
                     continue;
                   if (ancestry.add(reference.parent))
@@ -143,9 +158,9 @@ std::unordered_set<RowKey> LegalHolds::held_among(const std::vector<RowKey>& row
       for (const core::LegalHold& hold : holds_)
         if (clans_.of(hold.relation.oid) == clan)
           judge(hold, members, leaves, ancestry);
-      for (const core::ForeignKey& key : keys_)
-        if (clans_.of(key.child.oid) == clan)
-          climb(key, members, leaves, ancestry, open);
+      for (const core::Bond& bond : bonds_)
+        if (clans_.of(bond.child.oid) == clan)
+          climb(bond, members, leaves, ancestry, open);
     }
   }
   pop_snapshot();
@@ -159,8 +174,8 @@ void LegalHolds::try_out() const {
   push_latest_snapshot();
   for (const core::LegalHold& hold : holds_)
     judge(hold, {}, leaves, ancestry);
-  for (const core::ForeignKey& key : keys_)
-    climb(key, {}, leaves, ancestry, found);
+  for (const core::Bond& bond : bonds_)
+    climb(bond, {}, leaves, ancestry, found);
   pop_snapshot();
 }
 

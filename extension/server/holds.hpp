@@ -32,7 +32,8 @@ public:
 
   [[nodiscard]] const std::vector<core::LegalHold>& standing() const { return holds_; }
 
-  /// Those of the rows that are under hold, or that refer to such a row by foreign keys, at any depth. Throws Failure
+  /// Those of the rows that are under hold, or that hang on such a row by foreign keys or by what the policy declares,
+  /// at any depth. Throws Failure
   /// 55000 where that cannot be told: nothing may be changed then.
   [[nodiscard]] std::unordered_set<core::RowKey> held_among(const std::vector<core::RowKey>& rows,
                                                             core::Leaves& leaves) const;
@@ -45,13 +46,13 @@ public:
 
 private:
   std::vector<core::LegalHold> holds_;
-  std::vector<core::ForeignKey> keys_; ///< that lead to what may be under hold
+  std::vector<core::Bond> bonds_; ///< that lead to what may be under hold
   core::Clans clans_;
 
   void keep_within_reach(const Resolved& resolved);
   void judge(const core::LegalHold& hold, const std::vector<core::RowKey>& rows, core::Leaves& leaves,
              core::Ancestry& ancestry) const;
-  void climb(const core::ForeignKey& key, const std::vector<core::RowKey>& rows, core::Leaves& leaves,
+  void climb(const core::Bond& bond, const std::vector<core::RowKey>& rows, core::Leaves& leaves,
              core::Ancestry& ancestry, std::vector<core::RowKey>& found) const;
 };
 

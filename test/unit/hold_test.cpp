@@ -5,14 +5,14 @@
 namespace pg_retention::core {
 namespace {
 
-ForeignKey key(Relation child, Relation parent) {
+Bond key(Relation child, Relation parent) {
   ForeignKey key;
   key.child = std::move(child);
   key.parent = std::move(parent);
   key.child_columns = {"p"};
   key.parent_columns = {"id"};
   key.operators = {"OPERATOR(pg_catalog.=)"};
-  return key;
+  return bond_of(key);
 }
 
 const Relation users{1, "s", "users", 'r'}, carts{2, "s", "carts", 'r'}, items{3, "s", "my \"items", 'r'},
@@ -31,8 +31,15 @@ TEST(Hold, ACommentInAConditionEndsWithItsLine) {
 TEST(Hold, AKeyIsFollowedFromTheRowThatRefersWithItsHeirs) {
   EXPECT_EQ(referred_rows_select(key(carts, users)),
             "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM \"s\".\"carts\" AS dependent "
-            "JOIN ONLY \"s\".\"users\" AS target ON (target.\"id\" OPERATOR(pg_catalog.=) dependent.\"p\") WHERE "
+            "JOIN ONLY \"s\".\"users\" AS target ON (target.\"id\" OPERATOR(pg_catalog.=) dependent.\"p\"\n) WHERE "
             "dependent.ctid = ANY ($1)");
+}
+
+TEST(Hold, ADeclaredBondTakesTheHeirsOfItsParent) {
+  const Bond bond{carts, users, "dependent.p = target.id -- so", {}, false};
+  EXPECT_EQ(referred_rows_select(bond),
+            "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM \"s\".\"carts\" AS dependent "
+            "JOIN \"s\".\"users\" AS target ON (dependent.p = target.id -- so\n) WHERE dependent.ctid = ANY ($1)");
 }
 
 TEST(Hold, ATableAndItsPartsAreOneGroupInWhateverOrderTheyAreTold) {
@@ -48,7 +55,7 @@ TEST(Hold, ATableAndItsPartsAreOneGroupInWhateverOrderTheyAreTold) {
 
 TEST(Hold, ReachGoesOverManyKeysInOneDirection) {
   Clans clans;
-  const std::vector<ForeignKey> keys{key(items, carts), key(carts, users), key(other, users)};
+  const std::vector<Bond> keys{key(items, carts), key(carts, users), key(other, users)};
   EXPECT_EQ(groups_that_refer(keys, clans, {users.oid}), (TableSet{1, 2, 3, 4}));
   EXPECT_EQ(groups_that_refer(keys, clans, {carts.oid}), (TableSet{2, 3}));
   EXPECT_EQ(groups_referred_to(keys, clans, {items.oid}), (TableSet{1, 2, 3}));
@@ -58,7 +65,7 @@ TEST(Hold, ReachGoesOverManyKeysInOneDirection) {
 TEST(Hold, ReachGoesOverPartsAndEndsInACycle) {
   Clans clans;
   clans.join(leaf.oid, tree.oid);
-  const std::vector<ForeignKey> keys{key(leaf, users), key(users, carts), key(carts, users), key(items, tree)};
+  const std::vector<Bond> keys{key(leaf, users), key(users, carts), key(carts, users), key(items, tree)};
   EXPECT_EQ(groups_referred_to(keys, clans, {items.oid}), (TableSet{1, 2, 3, 5}));
   EXPECT_EQ(groups_that_refer(keys, clans, {carts.oid}), (TableSet{1, 2, 3, 5}));
 }
