@@ -16,9 +16,10 @@ namespace pg_retention::core {
 struct LegalHold {
   std::int64_t id = 0;
   Relation relation;
-  std::string condition;  ///< SQL over target
-  std::uint32_t role = 0; ///< with whose rights it is judged
-  std::string zone;       ///< the time zone it is judged in
+  std::string condition;       ///< SQL over target
+  std::uint32_t role = 0;      ///< with whose rights it is judged
+  bool as_table_owner = false; ///< which are those of the table's owner
+  std::string zone;            ///< the time zone it is judged in
   std::string reason, until;
 
   /// For people: `hold 7 on public.users`.

@@ -111,13 +111,27 @@ std::vector<core::LegalHold> standing(TimestampTz clock) {
     hold.id = std::stoll(*row[0]);
     hold.relation = catalog::relation(oid_of(row[1]), *row[2]);
     hold.condition = condition_of(hold, row);
-    hold.role = row[6] == "t" ? catalog::owner(hold.relation.oid) : oid_of(row[7]);
+    hold.as_table_owner = row[6] == "t";
+    hold.role = hold.as_table_owner ? catalog::owner(hold.relation.oid) : oid_of(row[7]);
     hold.zone = *row[8];
     hold.reason = *row[9];
     hold.until = row[10].value_or("");
     holds.push_back(std::move(hold));
   }
   return holds;
+}
+
+std::vector<Archive> archives() {
+  const Authority before = act_as_keeper();
+  const Rows rows = boundary::query(
+      "SELECT t.oid, a.oid FROM (SELECT relation::pg_catalog.oid, archive::pg_catalog.oid FROM retention.archive UNION "
+      "SELECT target::pg_catalog.oid, archive_to::pg_catalog.oid FROM retention.policy) x (t, a) "
+      "JOIN pg_catalog.pg_class t ON t.oid = x.t JOIN pg_catalog.pg_class a ON a.oid = x.a ORDER BY 1, 2");
+  give_back(before);
+  std::vector<Archive> archives;
+  for (const Row& row : rows)
+    archives.push_back({catalog::relation(oid_of(row[0]), *row[0]), catalog::relation(oid_of(row[1]), *row[1])});
+  return archives;
 }
 
 std::string key_condition(const core::Relation& relation, const std::vector<std::string>& columns,

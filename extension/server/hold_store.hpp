@@ -39,6 +39,13 @@ struct Known {
 /// Throws Failure 55000 for one that came with a copy and whose table is not found.
 [[nodiscard]] std::vector<core::LegalHold> standing(TimestampTz clock);
 
+/// A table, and one that takes rows of it.
+struct Archive {
+  core::Relation table, archive;
+};
+/// Every archive that a policy has or had, as far as both tables are there.
+[[nodiscard]] std::vector<Archive> archives();
+
 /// SQL that is true for rows of `relation` with this key. Throws Failure 42703 for a column that is not there.
 [[nodiscard]] std::string key_condition(const core::Relation& relation, const std::vector<std::string>& columns,
                                         const std::vector<std::string>& values);

@@ -74,25 +74,72 @@ void keep_holds_as_they_are() {
 
 void begin_placing_hold() { take_lock(ExclusiveLock); }
 
-LegalHolds::LegalHolds(const Resolved& resolved, TimestampTz clock) {
+void LegalHolds::read(TimestampTz clock) {
   push_latest_snapshot();
   holds_ = hold_store::standing(clock);
   pop_snapshot();
-  if (!holds_.empty())
-    keep_within_reach(resolved);
-}
-
-/// Leaves out what no row that the policy touches can come under, and the bonds that lead nowhere.
-void LegalHolds::keep_within_reach(const Resolved& resolved) {
+  if (holds_.empty())
+    return;
   clans_ = clans();
   for (const core::ForeignKey& key : catalog::foreign_keys())
     bonds_.push_back(core::bond_of(key));
-  core::TableSet touched{clans_.of(resolved.rule.target.oid)}, held;
+}
+
+LegalHolds::LegalHolds(const Resolved& resolved, TimestampTz clock) {
+  read(clock);
+  if (holds_.empty())
+    return;
+  core::TableSet touched{clans_.of(resolved.rule.target.oid)};
   for (const Edge& edge : resolved.edges) {
     touched.insert(clans_.of(edge.bond.child.oid));
     if (!edge.bond.is_key)
       bonds_.push_back(edge.bond);
   }
+  reach_into_archives(touched);
+  keep_within_reach(std::move(touched));
+}
+
+LegalHolds::LegalHolds(const std::vector<Oid>& tables, TimestampTz clock) {
+  read(clock);
+  core::TableSet touched;
+  for (const Oid table : tables)
+    touched.insert(clans_.of(table));
+  if (!holds_.empty())
+    keep_within_reach(std::move(touched));
+}
+
+/// Archived rows are under the holds that stand over the tables they came from, and refer to what they referred to
+/// there, or to its archived rows.
+void LegalHolds::reach_into_archives(const core::TableSet& touched) {
+  std::vector<hold_store::Archive> archives = hold_store::archives();
+  if (std::none_of(archives.begin(), archives.end(),
+                   [&](const hold_store::Archive& each) { return touched.count(clans_.of(each.archive.oid)) != 0; }))
+    return;
+  for (std::size_t i = 0, n = holds_.size(); i < n; ++i)
+    for (const hold_store::Archive& each : archives)
+      if (clans_.of(each.table.oid) == clans_.of(holds_[i].relation.oid)) {
+        core::LegalHold hold = holds_[i];
+        hold.relation = each.archive;
+        if (hold.as_table_owner)
+          hold.role = catalog::owner(each.archive.oid);
+        holds_.push_back(std::move(hold));
+      }
+  for (std::size_t i = 0, n = bonds_.size(); i < n; ++i)
+    for (const hold_store::Archive& child : archives) {
+      if (!bonds_[i].is_key || clans_.of(child.table.oid) != clans_.of(bonds_[i].child.oid))
+        continue;
+      core::Bond bond = bonds_[i];
+      bond.child = child.archive;
+      bonds_.push_back(bond);
+      for (const hold_store::Archive& parent : archives)
+        if (clans_.of(parent.table.oid) == clans_.of(bond.parent.oid))
+          bonds_.push_back({bond.child, parent.archive, bond.condition, bond.columns, true});
+    }
+}
+
+/// Leaves out what no row of the touched groups of tables can come under, and the bonds that lead nowhere.
+void LegalHolds::keep_within_reach(core::TableSet touched) {
+  core::TableSet held;
   touched = core::groups_referred_to(bonds_, clans_, std::move(touched));
   const auto is_out_of_reach = [&](const core::LegalHold& hold) {
     return touched.count(clans_.of(hold.relation.oid)) == 0;

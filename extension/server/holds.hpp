@@ -30,6 +30,9 @@ public:
   /// whose table cannot be told.
   LegalHolds(const Resolved& resolved, TimestampTz clock);
 
+  /// Those that stand over rows of these tables, and not over the tables that the rows came from or go to.
+  LegalHolds(const std::vector<Oid>& tables, TimestampTz clock);
+
   [[nodiscard]] const std::vector<core::LegalHold>& standing() const { return holds_; }
 
   /// Those of the rows that are under hold, or that hang on such a row by foreign keys or by what the policy declares,
@@ -49,7 +52,9 @@ private:
   std::vector<core::Bond> bonds_; ///< that lead to what may be under hold
   core::Clans clans_;
 
-  void keep_within_reach(const Resolved& resolved);
+  void read(TimestampTz clock);
+  void reach_into_archives(const core::TableSet& touched);
+  void keep_within_reach(core::TableSet touched);
   void judge(const core::LegalHold& hold, const std::vector<core::RowKey>& rows, core::Leaves& leaves,
              core::Ancestry& ancestry) const;
   void climb(const core::Bond& bond, const std::vector<core::RowKey>& rows, core::Leaves& leaves,

@@ -153,10 +153,11 @@ void put_back(const Undone& undone, bool is_partial, Outcome& outcome, std::opti
   defer_again(deferred);
   give_back(before);
   outcome.affected = returning->returned().front();
-  outcome.blocked = returning->staying().front();
+  outcome.held = returning->held();
+  outcome.blocked = returning->staying().front() - outcome.held;
   outcome.locked = returning->locked().front();
   outcome.batches = outcome.affected != 0 ? 1 : 0;
-  std::uint64_t belonging = 0, staying = outcome.blocked + outcome.locked;
+  std::uint64_t belonging = 0, staying = outcome.blocked + outcome.locked + outcome.held;
   for (std::size_t i = 1; i < layout.archived(); ++i) {
     belonging += outcome.dependents[name_of(layout.tables[i].table)] = returning->returned()[i];
     staying += returning->staying()[i] + returning->locked()[i];

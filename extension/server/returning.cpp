@@ -53,6 +53,11 @@ Returning::Returning(const Layout& layout, std::int64_t run, bool is_partial)
   orphaned_ = reason("23503", "the row that it belongs to stays in the archive");
   find_rows();
   link_rows();
+  std::vector<Oid> archives;
+  for (const Place& place : places_)
+    archives.push_back(place.was.archive.oid);
+  keep_holds_as_they_are();
+  refuse_held(LegalHolds(archives, boundary::server([] { return GetCurrentTimestamp(); })));
   refuse_rows();
   rows_->settle(!is_partial);
 }
@@ -228,6 +233,8 @@ void Returning::count() {
       continue;
     }
     ++(reasons_[why].is_passing() ? locked_ : staying_)[place];
+    if (why == held_ && place == 0)
+      ++held_count_;
     auto& [rows, sample] = stay[{place, why}];
     ++rows;
     if (sample.size() < most_sampled)

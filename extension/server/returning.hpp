@@ -1,6 +1,7 @@
 #pragma once
 #include "extension/core/restoration.hpp"
 #include "extension/core/reunion.hpp"
+#include "extension/server/holds.hpp"
 #include "extension/server/layout.hpp"
 #include "extension/server/select.hpp"
 
@@ -36,6 +37,8 @@ public:
   /// Puts back what fits.
   void run();
 
+  /// Rows of the target that a hold keeps in the archive; they stay.
+  [[nodiscard]] std::uint64_t held() const { return held_count_; }
   /// By place in the layout: rows put back, rows that stay, and those of them that somebody was in the way of.
   [[nodiscard]] const std::vector<std::uint64_t>& returned() const { return returned_; }
   [[nodiscard]] const std::vector<std::uint64_t>& staying() const { return staying_; }
@@ -61,7 +64,8 @@ private:
   std::vector<std::size_t> place_of_leaf_;
   std::vector<Reason> reasons_;
   std::optional<core::Reunion> rows_;
-  std::uint32_t orphaned_ = core::Reunion::none;
+  std::uint32_t orphaned_ = core::Reunion::none, held_ = core::Reunion::none;
+  std::uint64_t held_count_ = 0;
   std::vector<std::uint64_t> returned_, staying_, locked_;
   std::map<std::pair<std::string, std::string>, Unrestored> unrestored_;
 
@@ -72,6 +76,7 @@ private:
   void link_by_keys_of_today();
   [[nodiscard]] std::optional<boundary::Caught> link(std::size_t child, std::size_t parent,
                                                      const std::string& condition);
+  void refuse_held(const LegalHolds& holds);
   void refuse_rows();
   void refuse(const std::string& sql, std::uint32_t why);
   void refuse_lost_columns(const Place& place);

@@ -36,6 +36,20 @@ void Returning::refuse(const std::string& sql, std::uint32_t why) {
   });
 }
 
+/// Rows that a hold on the archive keeps there.
+void Returning::refuse_held(const LegalHolds& holds) {
+  std::vector<core::RowKey> rows;
+  for (std::uint32_t row = 0; row < rows_->size(); ++row)
+    rows.push_back(rows_->key(row));
+  const auto held = holds.held_among(rows, leaves_);
+  if (held.empty())
+    return;
+  held_ = reason(core::sqlstate::not_in_prerequisite_state, "a legal hold keeps the row in the archive");
+  for (std::uint32_t row = 0; row < rows_->size(); ++row)
+    if (held.count(rows_->key(row)) != 0)
+      rows_->refuse(row, held_);
+}
+
 void Returning::refuse_rows() {
   for (std::size_t i = 0; i < places_.size() && rows_->size() != 0; ++i) {
     const Place& place = places_[i];
