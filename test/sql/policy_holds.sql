@@ -36,8 +36,8 @@ CREATE TABLE harmless (function text PRIMARY KEY);
 INSERT INTO harmless VALUES
     ('retention.library_version()'), ('retention.preview(text,timestamp with time zone,integer)'), ('retention.explain(text)'), ('retention."check"(text)'),
     ('retention.run_list()'), ('retention.export_policies()'), ('retention.import_policies(jsonb,boolean)'),
-    ('retention.add_policy(text,regclass,interval,name,regclass,name[],name[],text,text,text,text,text[],text,text,text,text,regclass,text,bigint,name[],bigint,double precision,integer,boolean,boolean)'),
-    ('retention.alter_policy(text,interval,name,regclass,name[],name[],text,text,text,text,text[],text,text,text,text,regclass,text,bigint,name[],bigint,double precision,integer,regclass,text[])'),
+    ('retention.add_policy(text,regclass,interval,name,regclass,name[],name[],text,text,text,text,text[],text,text,text,text,regclass,text,bigint,name[],bigint,double precision,integer,boolean,boolean,boolean)'),
+    ('retention.alter_policy(text,interval,name,regclass,name[],name[],text,text,text,text,text[],text,text,text,text,regclass,text,bigint,name[],bigint,double precision,integer,regclass,text[],boolean)'), ('retention.add_purge(text,interval,integer,boolean)'), ('retention.restore(bigint,boolean)'),
     ('retention.adopt_preset(text,regclass,regclass,name,interval,text,name[],regclass,name,text,regclass,regclass,text,text,boolean)'),
     ('retention.add_activity(text,regclass,name,text,text,text,text)'), ('retention.add_dependent(text,regclass,text,text,regclass)'),
     ('retention.remove_policy(text,boolean)'), ('retention.pause_policy(text)'), ('retention.resume_policy(text)'),
@@ -181,6 +181,15 @@ SELECT format('DO $$ BEGIN PERFORM define(%L, %L, %L); END $$', way, action, edg
  WHERE way IN ('keys', 'judged') AND (action = 'remove' OR hand = 'off') AND (action <> 'update' OR edge IN ('none', 'remove'))
  ORDER BY way, action, edge, hand \gexec
 RESET retention.direct;
+
+-- ---- What returns ----
+
+SELECT define('judged', 'archive', 'none') \gset
+SELECT (r).run_id AS archived FROM (SELECT retention.apply('p') AS r OFFSET 0) a \gset
+SELECT retention.add_hold('target', 'id % 5 = 0', 'late') AS late \gset
+SELECT affected FROM retention.restore(:archived) \gset
+SELECT is(:affected || ' ' || (SELECT count(*) FROM target) || ' ' || (SELECT count(*) FROM target_archive), '258 300 0', 'G6 action restore: rows leave the archive only to return, those that came under hold meanwhile too');
+SELECT retention.release_hold(:late, 'over') \gset
 
 -- ---- A hold placed while a run is on ----
 
