@@ -43,7 +43,8 @@ CREATE TABLE retention.policy (
     run_order         int NOT NULL DEFAULT 0,
     -- The cluster and database in which the policy was made or resumed: elsewhere (a restored copy) it is at rest.
     system_identifier bigint NOT NULL,
-    database          oid NOT NULL
+    database          oid NOT NULL,
+    record_keys       boolean
 );
 COMMENT ON TABLE retention.policy IS 'policies as they were defined; change them with retention.add_policy, alter_policy, remove_policy, pause_policy and resume_policy';
 

@@ -78,9 +78,9 @@ CREATE FUNCTION retention.add_policy(name text, target regclass, expire_after in
     when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
     archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
     max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
-    paused boolean DEFAULT NULL, if_not_exists boolean DEFAULT false) RETURNS void
+    paused boolean DEFAULT NULL, if_not_exists boolean DEFAULT false, record_keys boolean DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_add_policy';
-COMMENT ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean) IS 'makes a policy: rows of target whose time (time_column of subject, read in time_unit or time_zone; several time_columns with time_match all or any; or expiry_expression) lies more than expire_after back, and that satisfy condition, are deleted, updated by set_clause, or archived. Everything is checked before it is stored. Errors: 22004, 22023 for values, 42P01, 42703, 42704, 42804 for what does not exist or fit, 42P08 for several paths, 42601 for SQL that is not one expression, 42710 for a name in use, 42501 for missing rights, 0A000 for tables that are not supported. See doc/pg_retention.md. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean) IS 'makes a policy: rows of target whose time (time_column of subject, read in time_unit or time_zone; several time_columns with time_match all or any; or expiry_expression) lies more than expire_after back, and that satisfy condition, are deleted, updated by set_clause, or archived. Everything is checked before it is stored. Errors: 22004, 22023 for values, 42P01, 42703, 42704, 42804 for what does not exist or fit, 42P08 for several paths, 42601 for SQL that is not one expression, 42710 for a name in use, 42501 for missing rights, 0A000 for tables that are not supported. See doc/pg_retention.md. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.add_activity(policy text, relation regclass, time_column name, join_condition text,
     condition text DEFAULT NULL, time_unit text DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS void
@@ -98,9 +98,9 @@ CREATE FUNCTION retention.alter_policy(name text, expire_after interval DEFAULT 
     when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
     archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
     max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
-    target regclass DEFAULT NULL, reset text[] DEFAULT NULL) RETURNS void
+    target regclass DEFAULT NULL, reset text[] DEFAULT NULL, record_keys boolean DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_alter_policy';
-COMMENT ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[]) IS 'changes what is given of a policy, sets the fields named in reset back to their defaults, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
+COMMENT ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean) IS 'changes what is given of a policy, sets the fields named in reset back to their defaults, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
 
 CREATE FUNCTION retention.remove_policy(name text, if_exists boolean DEFAULT false) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_remove_policy';
@@ -130,7 +130,8 @@ CREATE VIEW retention.policies AS
            p.archive_to, p.time_columns, p.time_match, p.time_unit, p.time_zone, p.never, p.when_null, p.expire_after,
            p.expiry_expression, p.condition, p.keep_latest, p.keep_per, p.max_rows, p.max_fraction, p.dependents, p.run_order,
            (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
-           (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables
+           (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables,
+           COALESCE(p.record_keys, false) AS record_keys
       FROM retention.policy p LEFT JOIN pg_catalog.pg_roles o ON o.oid = p.owner;
 COMMENT ON VIEW retention.policies IS 'the stored policies, readable';
 

@@ -31,7 +31,7 @@ CREATE TABLE retention.unrestored (
 COMMENT ON TABLE retention.unrestored IS 'rows that a restore (run) left in the archive: how many of each table and why, with the first message and up to 100 keys. Rows that belong together stay together, under the SQLSTATE of the one that does not fit';
 
 CREATE TABLE retention.run_key (
-    run      bigint NOT NULL REFERENCES retention.run (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    run      bigint NOT NULL REFERENCES retention.run (id) ON DELETE CASCADE,
     batch    int NOT NULL,
     relation text NOT NULL,
     keys     jsonb NOT NULL

@@ -198,6 +198,7 @@ Policy read_policy(const Fields& fields) {
     policy.max_rows = number(fields, "max_rows");
   if (field(fields, "max_fraction"))
     policy.max_fraction = number<double>(fields, "max_fraction", real);
+  policy.record_keys = truth(fields, "record_keys");
   policy.archive_to = static_cast<std::uint32_t>(number(fields, "archive_to"));
   policy.archive_name = text(fields, "archive_name");
   if (policy.subject == policy.target)

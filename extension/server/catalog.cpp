@@ -238,18 +238,28 @@ std::vector<core::ForeignKey> foreign_keys() {
   return keys;
 }
 
-std::vector<std::string> key_columns(Oid relation) {
+namespace {
+
+/// The columns of the first of a table's indexes that satisfies `term`, SQL over `pg_index AS i`.
+std::vector<std::string> columns_of_index(Oid relation, const std::string& term) {
   const auto found = boundary::single(R"(
     SELECT (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.n) FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (no, n)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.no WHERE k.n <= i.indnkeyatts)
-      FROM pg_catalog.pg_index i
-     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-       AND NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(i.indkey::int2[]) k (no)
-                        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.no WHERE NOT a.attnotnull)
-     ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1)",
+      FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND )" +
+                                          term + " ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1",
                                       {Arg::oid(relation)}, boundary::View::as_pushed);
   return found ? core::array_items(*found) : std::vector<std::string>{};
 }
+
+} // namespace
+
+std::vector<std::string> key_columns(Oid relation) {
+  return columns_of_index(relation, R"(i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+       AND NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(i.indkey::int2[]) k (no)
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.no WHERE NOT a.attnotnull))");
+}
+
+std::vector<std::string> primary_key(Oid relation) { return columns_of_index(relation, "i.indisprimary"); }
 
 bool inherits_from(Oid leaf, Oid root) {
   return leaf != root && server([&] { return typeInheritsFrom(get_rel_type_id(leaf), get_rel_type_id(root)); });

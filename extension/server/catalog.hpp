@@ -61,6 +61,9 @@ struct Column {
 /// The names of the primary key's columns, or of the first unique key's without NULLs; empty where there is none.
 [[nodiscard]] std::vector<std::string> key_columns(Oid relation);
 
+/// The names of the primary key's columns; empty where there is none.
+[[nodiscard]] std::vector<std::string> primary_key(Oid relation);
+
 /// Whether `leaf` is a partition, or an inheritance child, of `root`, at any depth.
 [[nodiscard]] bool inherits_from(Oid leaf, Oid root);
 

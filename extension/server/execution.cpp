@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/direct.hpp"
+#include "extension/server/run_keys.hpp"
 #include "extension/server/versions.hpp"
 
 #include <algorithm>
@@ -140,6 +141,8 @@ void Execution::erase(Selection& selection, Hold hold) {
       verify_victims(rule, *outcome_.cutoff, selection);
     erased = erase_by_sql(cleared, resolved_, selection, hold, options_.key, outcome_.run_id);
   }
+  if (!resolved_.recorded_key.empty())
+    record_keys(resolved_, selection, outcome_);
   outcome_.affected += erased.affected;
   for (const auto& [label, rows] : erased.dependents)
     outcome_.dependents[label] += rows;

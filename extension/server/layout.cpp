@@ -5,6 +5,7 @@
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/erase.hpp"
+#include "extension/server/store.hpp"
 
 #include <algorithm>
 
@@ -15,12 +16,6 @@ using boundary::Arg;
 using boundary::Row;
 using boundary::server;
 using boundary::Text;
-
-/// This cluster and database, as SQL.
-std::string here() {
-  const std::int64_t system = server([] { return static_cast<std::int64_t>(GetSystemIdentifier()); });
-  return std::to_string(system) + ", " + std::to_string(MyDatabaseId);
-}
 
 bool is_same_or_part(const core::Relation& table, const core::Relation& whole) {
   return table.oid == whole.oid || (whole.oid != InvalidOid && catalog::inherits_from(table.oid, whole.oid));
@@ -135,7 +130,7 @@ void note_layout(const Layout& layout, std::int64_t run) {
                       columns = core::array_text(table.columns), hangs = hangs_as_json(table);
     boundary::execute("INSERT INTO retention.archive VALUES ($1, $2, $3, $4::pg_catalog.regclass, $5, "
                       "$6::pg_catalog.regclass, $7, $8::pg_catalog.text[], $9::pg_catalog.jsonb, $10, $11, " +
-                          here() + ") ON CONFLICT DO NOTHING",
+                          store::here() + ") ON CONFLICT DO NOTHING",
                       {Arg::of(layout.policy), Arg::of(run), Arg::of(static_cast<std::int32_t>(position++)),
                        Arg::oid(table.table.oid), Arg::of(name),
                        has_archive ? Arg::oid(table.archive.oid) : Arg::null(OIDOID),
@@ -152,7 +147,7 @@ std::optional<Layout> layout_at(const std::string& policy, std::int64_t run) {
   for (const Row& row : boundary::query(
            "SELECT a.relation::pg_catalog.oid, a.relation_name, a.archive::pg_catalog.oid, a.archive_name, a.columns, "
            "a.bonds, (a.system_identifier, a.database) = (" +
-               here() +
+               store::here() +
                "), a.owner, (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = a.owner_name) "
                "FROM retention.archive a WHERE a.policy = $1 AND a.since = (SELECT pg_catalog.max(l.since) "
                "FROM retention.archive l WHERE l.policy = $1 AND l.since <= $2) ORDER BY a.position",

@@ -133,6 +133,14 @@ void record_batch(Outcome& now, const Outcome& earlier) {
   give_back(before);
 }
 
+void record_begun(const Outcome& outcome) {
+  Outcome standing = outcome;
+  standing.success = false;
+  standing.stop_reason = "interrupted";
+  standing.message = "the run has begun and not ended";
+  record_batch(standing, standing);
+}
+
 void log_run(const Outcome& outcome) {
   if (settings::log_runs())
     boundary::log(log_line(outcome, role_name(caller())));

@@ -180,6 +180,16 @@ void lend_keys(const core::Relation& target, std::vector<core::ForeignKey>& keys
   keys.insert(keys.end(), lent.begin(), lent.end());
 }
 
+/// The target's primary key, which record_keys asks for.
+std::vector<std::string> required_key(const core::Relation& target) {
+  std::vector<std::string> key = catalog::primary_key(target.oid);
+  if (key.empty())
+    throw core::Failure(core::sqlstate::undefined_object, "table " + target.label() + " has no primary key",
+                        "record_keys keeps the primary keys of the rows that go.",
+                        "Add a primary key, or leave record_keys out.");
+  return key;
+}
+
 } // namespace
 
 std::string zone_of(const core::Policy& policy) {
@@ -220,6 +230,8 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
   rule.keep_per = policy.keep_per;
   for (const std::string& column : rule.keep_per)
     (void)catalog::require_column(rule.target, column);
+  if (policy.record_keys)
+    out.recorded_key = required_key(rule.target);
   out.max_rows = policy.max_rows;
   out.max_fraction = policy.max_fraction;
   if (policy.archive_to != InvalidOid)

@@ -33,6 +33,7 @@ struct Resolved {
   Oid owner;                                ///< the role it runs as
   std::string zone;                         ///< its time zone
   core::Relation archive;                   ///< of action archive: where the target's rows go; oid 0: nowhere
+  std::vector<std::string> recorded_key;    ///< columns of the target's key, where runs keep the keys of their rows
   std::optional<std::int64_t> max_rows;     ///< the fuse
   std::optional<double> max_fraction;
 };

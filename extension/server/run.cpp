@@ -238,6 +238,8 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       require_rights(resolved);
       if (resolved.archive.oid != InvalidOid)
         outcome.layout = std::make_shared<const Layout>(layout_of(policy.name, resolved));
+      if (!resolved.recorded_key.empty())
+        record_begun(outcome);
       const Deferrable deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run();
       defer_again(deferred);

@@ -75,6 +75,9 @@ void record(Outcome& outcome);
 /// Writes the run as it stands after another batch, and the batch's ledger rows: what is new since `earlier`.
 void record_batch(Outcome& now, const Outcome& earlier);
 
+/// Writes a run as one that has begun and not ended: what its rows refer to.
+void record_begun(const Outcome& outcome);
+
 /// Writes the server log's line of a run, where retention.log_runs is on.
 void log_run(const Outcome& outcome);
 

@@ -20,4 +20,20 @@ DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
 REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) FROM PUBLIC;
 
 -- @whole 22_holds.sql
+
+ALTER TABLE retention.policy ADD COLUMN record_keys boolean;
+
+-- @from 20_engine.sql CREATE VIEW retention.policies
+
+DROP FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean);
+
+-- @from 20_engine.sql CREATE FUNCTION retention.add_policy(
+
+DROP FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[]);
+
+-- @from 20_engine.sql CREATE FUNCTION retention.alter_policy(
+
+REVOKE ALL ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean) FROM PUBLIC;
+
 -- @whole 28_undo.sql

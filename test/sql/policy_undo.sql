@@ -10,7 +10,7 @@ CREATE EXTENSION pg_retention;
 CREATE SCHEMA policy_undo;
 SET search_path = policy_undo, public;
 SET timezone = 'UTC';
-SELECT plan(68);
+SELECT plan(96);
 
 \getenv test PG_ABS_SRCDIR
 \set functions :test '/policy_functions.psql'
@@ -299,6 +299,77 @@ SET ROLE policy_undo_owner;
 SELECT is((SELECT affected FROM retention.restore(:run)), 3::bigint, 'the owner takes a run back');
 RESET ROLE;
 SELECT is((SELECT run_by || ' ' || runs_as FROM retention.runs ORDER BY id DESC LIMIT 1), 'policy_undo_owner policy_undo_owner', 'and is told as who did it');
+
+-- ---- The end of archives ----
+
+CREATE TABLE cases (id int PRIMARY KEY, at timestamptz, up int REFERENCES cases);
+CREATE TABLE "case's files" (id int PRIMARY KEY, "case" int REFERENCES cases, part_of int REFERENCES "case's files");
+INSERT INTO cases SELECT g, ago(100), NULLIF(g - 1, 0) FROM generate_series(1, 4) g;
+INSERT INTO "case's files" VALUES (1, 1, NULL), (2, NULL, 1), (3, 2, NULL);
+SELECT retention.add_policy('cases', 'cases', '90 days', 'at', action => 'archive', dependents => 'cascade') \gset
+SELECT is(run('cases'), '4 {"policy_undo.cases": 0, "policy_undo.case''s files": 3}', 'families are archived');
+SELECT is(retention.add_purge('cases', '1 year', run_order => 5), 'cases_purge', 'add_purge makes a policy');
+SELECT is((SELECT target::text || ' ' || action || ' ' || (expire_after = '1 year') || ' ' || run_order FROM retention.policies WHERE name = 'cases_purge'), 'cases_archive delete true 5', 'over the archive, by the time of archiving');
+SELECT is(run('cases_purge'), '0 {"policy_undo.case''s files_archive": 0}', 'that leaves what is younger');
+UPDATE cases_archive SET archived_at = ago(400) WHERE id IN (1, 2);
+UPDATE "case's files_archive" SET archived_at = ago(400) WHERE id < 3;
+SELECT is(run('cases_purge') || ': ' || ids('cases_archive') || ', ' || ids('"case''s files_archive"'), '2 {"policy_undo.case''s files_archive": 3}: 3 4, none', 'G3 archived dependents go with their rows, at any depth');
+SELECT throws_ok($$ SELECT retention.add_purge('cases', '1 year') $$, '42710', NULL, 'G11 one purge for a policy');
+SELECT lives_ok($$ SELECT retention.add_purge('cases', '1 year', if_not_exists => true) $$, 'or a notice');
+SELECT throws_ok($$ SELECT retention.add_purge('nobody', '1 year') $$, '42704', NULL, 'G11 for one that is there');
+SELECT throws_ok($$ SELECT retention.add_purge('cases', NULL) $$, '22004', 'expire_after must not be null', 'G11 with an age');
+SELECT throws_ok($$ SELECT retention.add_purge('cases', '-1 day') $$, '22023', NULL, 'G11 that is not negative');
+SELECT retention.alter_policy('cases', action => 'delete', reset => '{archive_to}') \gset
+SELECT throws_ok($$ SELECT retention.add_purge('cases', '1 year') $$, '22023', 'policy "cases" has no archive', 'G11 and for one that archives');
+SET ROLE policy_undo_owner;
+SELECT throws_ok($$ SELECT retention.add_purge('old', '1 year') $$, '42501', 'must be owner of policy "old"', 'G8 by its owner');
+RESET ROLE;
+
+-- ---- Keys of what went ----
+
+CREATE TABLE spots (x int, "Y" text, at timestamptz, PRIMARY KEY (x, "Y")) PARTITION BY LIST (x);
+CREATE TABLE spots_1 PARTITION OF spots FOR VALUES IN (1);
+CREATE TABLE spots_2 PARTITION OF spots FOR VALUES IN (2);
+INSERT INTO spots SELECT g % 2 + 1, 'y' || g, ago(100) FROM generate_series(1, 4) g UNION ALL SELECT 1, 'young', now();
+SELECT retention.add_policy('spots', 'spots', '90 days', 'at', record_keys => true) \gset
+SELECT is(run('spots'), '4', 'a policy with record_keys runs as any other');
+SELECT is((SELECT string_agg(relation || ' ' || key::text, ', ' ORDER BY key) FROM retention.removed_keys WHERE run = (SELECT max(id) FROM retention.runs)), 'policy_undo.spots [1, "y2"], policy_undo.spots [1, "y4"], policy_undo.spots [2, "y1"], policy_undo.spots [2, "y3"]', 'and keeps the keys of the rows that went, those of several columns as arrays');
+CREATE TABLE keyed (id int PRIMARY KEY, at timestamptz);
+CREATE TABLE on_keyed (id int PRIMARY KEY, k int REFERENCES keyed);
+CREATE FUNCTION fill_keyed() RETURNS void LANGUAGE sql AS $$ TRUNCATE policy_undo.keyed, policy_undo.on_keyed; INSERT INTO policy_undo.keyed SELECT g, policy_undo.ago(100) FROM generate_series(1, 2500) g; INSERT INTO policy_undo.on_keyed VALUES (1, 7) $$;
+SELECT fill_keyed() \gset
+SELECT retention.add_policy('keyed', 'keyed', '90 days', 'at', record_keys => true) \gset
+DO $$ DECLARE r retention.result; BEGIN CALL retention.run('keyed', batch_rows => 1000, result => r); END $$;
+CREATE FUNCTION keys() RETURNS text LANGUAGE sql AS $$ SELECT concat_ws(' ', count(*), count(DISTINCT key), count(DISTINCT batch), bool_or(key = '7')) FROM retention.removed_keys WHERE run = (SELECT max(id) FROM retention.runs) $$;
+SELECT is(keys(), '2499 2499 3 f', 'G4 batch by batch, in the batch''s own transaction, and not of rows that stay');
+SELECT is((SELECT count(*) FROM (SELECT batch, sum(jsonb_array_length(keys)) AS n FROM retention.run_key WHERE run = (SELECT max(id) FROM retention.runs) GROUP BY batch) k JOIN retention.ledger l USING (batch) WHERE l.run = (SELECT max(id) FROM retention.runs) AND l.affected = k.n), 3::bigint, 'G4 as many as the ledger says');
+SELECT cmp_ok((SELECT max(jsonb_array_length(keys)) FROM retention.run_key), '<=', 1000, 'up to 1,000 in an array');
+SELECT format('SET retention.direct = %L', hand), $x$ DO $$ BEGIN PERFORM fill_keyed(); PERFORM retention.apply('keyed'); END $$ $x$, format('SELECT is(keys(), %L, %L)', '2499 2499 1 f', 'by both hands, in one transaction too: direct ' || hand)
+  FROM (VALUES ('on'), ('off')) h (hand) \gexec
+RESET retention.direct;
+CREATE FUNCTION refuse_nine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id = 9 THEN RETURN NULL; END IF; RETURN OLD; END $$;
+CREATE TRIGGER refuse_nine BEFORE DELETE ON keyed FOR EACH ROW EXECUTE FUNCTION refuse_nine();
+DROP TABLE on_keyed;
+TRUNCATE keyed; INSERT INTO keyed SELECT g, ago(100) FROM generate_series(1, 10) g;
+SELECT affected || ' blocked ' || skipped_blocked AS did FROM retention.apply('keyed') \gset
+SELECT is(:'did' || ': ' || keys(), '9 blocked 1: 9 9 1 t', 'a row that a trigger kept is not among the keys');
+DROP TRIGGER refuse_nine ON keyed;
+SELECT retention.alter_policy('keyed', action => 'update', set_clause => $$ at = now() $$) \gset
+SELECT is(run('keyed') || ': ' || keys(), '1: 1 1 1 f', 'updates keep the keys of the rows that they change');
+SELECT is((SELECT record_keys FROM retention.policies WHERE name = 'keyed'), true, 'retention.policies shows it');
+SELECT is((SELECT (p ->> 'record_keys') FROM jsonb_array_elements(retention.export_policies()) p WHERE p ->> 'name' = 'keyed'), 'true', 'and the export');
+SELECT is((SELECT count(*) FROM retention.import_policies(retention.export_policies())), 0::bigint, 'importing it again changes nothing');
+SELECT retention.alter_policy('keyed', reset => '{record_keys}') \gset
+SELECT is((SELECT record_keys FROM retention.policies WHERE name = 'keyed'), false, 'it is taken back like any field');
+CREATE TABLE keyless (id int UNIQUE NOT NULL, at timestamptz);
+SELECT throws_ok($$ SELECT retention.add_policy('x', 'keyless', '90 days', 'at', record_keys => true) $$, '42704', 'table policy_undo.keyless has no primary key', 'G11 a table without a primary key is refused at definition');
+ALTER TABLE keyless ADD PRIMARY KEY (id);
+SELECT retention.add_policy('keyless', 'keyless', '90 days', 'at', record_keys => true) \gset
+ALTER TABLE keyless DROP CONSTRAINT keyless_pkey;
+INSERT INTO keyless VALUES (1, ago(100));
+SELECT is((SELECT sqlstate || ' ' || message FROM retention.apply('keyless')), '42704 table policy_undo.keyless has no primary key', 'and one that has lost it is an error of the run');
+DELETE FROM retention.run WHERE policy = 'keyed';
+SELECT is((SELECT count(*) FROM retention.removed_keys WHERE policy = 'keyed'), 0::bigint, 'keys go with the run that they are of');
 
 SELECT * FROM finish();
 SET client_min_messages = error;
