@@ -42,6 +42,8 @@ inline constexpr const char* internal_error = "XX000";
 inline constexpr const char* serialization_failure = "40001";
 inline constexpr const char* deadlock_detected = "40P01";
 inline constexpr const char* lock_not_available = "55P03";
+inline constexpr const char* foreign_key_violation = "23503";
+inline constexpr const char* restrict_violation = "23001";
 inline constexpr const char* query_canceled = "57014";
 } // namespace sqlstate
 

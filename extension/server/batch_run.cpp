@@ -30,6 +30,12 @@ bool is_passing(const std::string& sqlstate) {
          sqlstate == core::sqlstate::serialization_failure;
 }
 
+/// An error that comes of dependents that were only looked at, where somebody changed one before it went: it is not
+/// where it was, or still refers to its victim. With locks it has another reason.
+bool may_come_of_looking(const std::string& sqlstate) {
+  return sqlstate == core::sqlstate::foreign_key_violation || sqlstate == core::sqlstate::restrict_violation;
+}
+
 } // namespace
 
 BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome)
@@ -255,12 +261,15 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
     }
     outcome_ = earlier;
     undo();
-    if (!is_passing(caught->sqlstate) || attempt == most_tries) {
+    const bool needs_locks = attempt <= tries_without_locks && may_come_of_looking(caught->sqlstate);
+    if ((!needs_locks && !is_passing(caught->sqlstate)) || attempt == most_tries) {
       note_stop(*caught);
       has_stopped_ = true;
     } else {
       boundary::commit();
       boundary::wait(attempt * 10);
+      if (needs_locks)
+        attempt = tries_without_locks;
     }
   }
   scratch.release();

@@ -114,6 +114,9 @@ const LegalHolds& Execution::holds() {
 
 Erased Execution::erase_family(Selection& selection, Hold hold) {
   verify_victims(resolved_.rule, *outcome_.cutoff, selection);
+  // Dependents that were only looked at may move: a statement must not follow them to where they are no dependents.
+  if (hold == Hold::look && !boundary::rechecks_places() && !why_not_direct(resolved_, selection).empty())
+    hold = Hold::lock;
   const FamilyTree tree = gather_families(resolved_, selection, hold, holds());
   const std::string why_not = why_not_direct(resolved_, tree, selection.leaves);
   outcome_.hand = why_not.empty() ? "direct" : "sql";

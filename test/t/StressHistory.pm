@@ -46,6 +46,7 @@ sub note_change
 	}
 	$table =~ s/_\d+$//;
 	return $transaction->{is_writer} = 1 if $table eq 'marks';
+	return if $table eq 'problems';
 	$rest =~ s/^.*new-tuple: //s;
 	push @{ $transaction->{changes} }, { place => $place, action => $action, table => $table, row => columns($rest) };
 	return;
