@@ -17,19 +17,21 @@ use PostgreSQL::Test::Utils;
 use RetentionRunner;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle answer);
+our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle answer gate open_gate);
 
 my $folder = tempdir(CLEANUP => 1);
 my $files = 0;
 
-# A server that comes back after a crash, and the function that waits there for a moment of a run.
+# A server that comes back after a crash, and the function that waits there for a moment of a run. `init` are arguments of initdb,
+# `start` starts it where something has to be made ready before.
 sub crash_server
 {
-	my ($name, $more) = @_;
+	my ($name, $more, %with) = @_;
 	my $server = PostgreSQL::Test::Cluster->new($name);
-	$server->init(allows_streaming => 1);
-	$server->append_conf('postgresql.conf', "restart_after_crash = on\nautovacuum = off\nshared_buffers = 64MB\nmax_wal_size = 4GB\nmax_replication_slots = 4\n" . ($more // ''));
-	$server->start;
+	$server->init(allows_streaming => 1, extra => $with{init} // []);
+	# What the audit sorts stays in memory: a temporary file that it sees is not its own.
+	$server->append_conf('postgresql.conf', "work_mem = 64MB\nrestart_after_crash = on\nautovacuum = off\nshared_buffers = 64MB\nmax_wal_size = 4GB\nmax_replication_slots = 4\n" . ($more // ''));
+	($with{start} // sub { $_[0]->start })->($server);
 	$server->safe_psql('postgres', q{
 		CREATE EXTENSION pg_retention;
 		CREATE SCHEMA watch;
@@ -60,6 +62,32 @@ sub crash_server
 	return $server;
 }
 
+# Closes the gate at a batch of slice 1: the run that comes there waits, its ledger not yet written. Gives what opens it.
+sub gate
+{
+	my ($server, $batch) = @_;
+	$server->safe_psql('postgres', qq{
+		CREATE FUNCTION watch.wait_here() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN
+			IF NEW.batch = $batch AND EXISTS (SELECT FROM retention.run AS r WHERE r.id = NEW.run AND COALESCE(r.slice, 1) = 1) THEN
+				PERFORM pg_advisory_xact_lock(7);
+			END IF;
+			RETURN NEW;
+		END \$\$;
+		CREATE TRIGGER wait_here BEFORE INSERT ON retention.batch FOR EACH ROW EXECUTE FUNCTION watch.wait_here()});
+	my $holder = $server->background_psql('postgres');
+	$holder->query_safe('SELECT pg_advisory_lock(7)');
+	return $holder;
+}
+
+# Opens the gate, for good.
+sub open_gate
+{
+	my ($server, $holder) = @_;
+	$holder->quit;
+	$server->safe_psql('postgres', 'DROP FUNCTION watch.wait_here() CASCADE');
+	return;
+}
+
 # Asks until the answer is true, and fails at the end of a generous time.
 sub poll
 {
@@ -86,12 +114,15 @@ sub _spawn
 {
 	my ($environment, @command) = @_;
 	my $file = "$folder/" . ++$files;
+	# A program may be killed before it is one.
+	open my $out, '>', "$file.out" or die "$file.out: $!\n";
+	open my $err, '>', "$file.err" or die "$file.err: $!\n";
 	my $pid = fork // die "cannot fork: $!\n";
 	return { pid => $pid, file => $file } if $pid;
 	@ENV{ keys %$environment } = values %$environment;
 	open STDIN, '<', '/dev/null';
-	open STDOUT, '>', "$file.out";
-	open STDERR, '>', "$file.err";
+	open STDOUT, '>&', $out;
+	open STDERR, '>&', $err;
 	exec { $command[0] } @command or POSIX::_exit(127);
 }
 
@@ -102,11 +133,11 @@ sub begin_run
 	my ($server, %how) = @_;
 	my %environment = (PGHOST => $server->host, PGPORT => $server->port, PGDATABASE => 'postgres', PGAPPNAME => 'crash', PGCONNECT_TIMEOUT => 60);
 	@environment{qw(PGHOST PGPORT PGSSLMODE PGGSSENCMODE)} = ('127.0.0.1', $how{proxy}->port, 'disable', 'disable') if $how{proxy};
+	$environment{PGUSER} = $how{user} if $how{user};
 	$environment{PGOPTIONS} = join ' ', map { "-c $_=$how{settings}{$_}" } sort keys %{ $how{settings} };
 	my %run = (server => $server, %how);
 	$run{since} = answer($server, 'SELECT COALESCE(max(id), 0) FROM retention.run');
 	die "the server does not answer\n" unless defined $run{since};
-	$run{log} = -s $server->logfile;
 	if ($how{by} eq 'runner')
 	{
 		my @limits = $how{batch_rows} ? ('--batch-rows', $how{batch_rows}) : ();
@@ -161,7 +192,7 @@ sub strike
 	my ($run, $how, @pids) = @_;
 	my $server = $run->{server};
 	my ($what, $signal) = split / /, $how;
-	if ($what eq 'backend') { kill $signal, $pids[0] }
+	if ($what eq 'backend') { kill $signal, $run->{victim} = $pids[0] }
 	elsif ($what eq 'client') { kill $signal, clients_of($run) }
 	elsif ($what eq 'wire') { $run->{proxy}->cut }
 	elsif ($signal eq 'KILL')
@@ -200,11 +231,14 @@ sub _start_after_kill
 # Waits until everything that a strike has set off is over: the server is back, the clients have ended, their sessions are gone.
 sub settle
 {
-	my ($run, $how, $is_struck) = @_;
+	my ($run, $how) = @_;
 	my $server = $run->{server};
-	if ($how eq 'backend KILL' && $is_struck)
+	if ($run->{victim})
 	{
-		poll('the server coming back', sub { slurp_file($server->logfile, $run->{log}) =~ /database system is ready to accept connections/ });
+		# Who takes the dead process off the list is the postmaster, who then lets nobody in until it has cleaned up. A process that had
+		# ended by itself leaves nothing to clean up.
+		poll('the end of the backend', sub { !-e "/proc/$run->{victim}" });
+		poll('the server coming back', sub { defined answer($server, 'SELECT') });
 	}
 	elsif ($how eq 'postmaster KILL')
 	{
