@@ -61,29 +61,26 @@ RESET ROLE;
 
 -- What a case must leave as it was: the rows of the users' tables, the definitions, the catalog; then the rest of
 -- what the extension keeps, and locks of policies.
-CREATE FUNCTION bad.digest() RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC'
-	SET bytea_output = 'hex' SET extra_float_digits = 1 SET quote_all_identifiers = off SET standard_conforming_strings = on AS $$
+DO $do$
 DECLARE
-	relation text;
 	part text;
-	tables text;
-	definitions text;
-	history text;
 BEGIN
-	FOR relation IN SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname IN ('public', 'retention') AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
-	LOOP
-		EXECUTE format('SELECT %L || count(*) || md5(coalesce(string_agg(md5(t::text), '''' ORDER BY md5(t::text)), '''')) FROM %s AS t', relation, relation) INTO part;
-		IF starts_with(relation, 'retention.policy') THEN definitions := concat(definitions, ' ', part);
-		ELSIF starts_with(relation, 'retention.') THEN history := concat(history, ' ', part);
-		ELSE tables := concat(tables, ' ', part);
-		END IF;
-	END LOOP;
-	SELECT concat_ws(' ', (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_attribute), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_type),
-		(SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_depend), (SELECT count(*) FROM pg_trigger), (SELECT count(*) FROM pg_largeobject_metadata),
-		(SELECT md5(string_agg(r::text, '' ORDER BY r.oid)) FROM pg_roles r)) INTO part;
-	RETURN ARRAY[tables, definitions, part, history, (SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())];
-END $$;
+	SELECT string_agg(format('SELECT %L AS kind, count(*) || %L || md5(string_agg(md5(t::text), %L ORDER BY md5(t::text))) AS said FROM %s AS t', kind, relation, '', relation), E'\nUNION ALL ' ORDER BY relation) INTO part
+	  FROM (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation,
+			CASE WHEN n.nspname = 'public' THEN 'tables' WHEN starts_with(c.relname, 'policy') THEN 'definitions' ELSE 'history' END AS kind
+		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'retention') AND c.relkind IN ('r', 'p') AND NOT c.relispartition) AS r;
+	EXECUTE format($f$
+		CREATE FUNCTION bad.digest() RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET TimeZone = 'UTC'
+			SET bytea_output = 'hex' SET extra_float_digits = 1 SET quote_all_identifiers = off SET standard_conforming_strings = on SET plan_cache_mode = force_generic_plan AS %L $f$,
+		format($b$
+BEGIN
+	RETURN (SELECT ARRAY[string_agg(said, ' ') FILTER (WHERE kind = 'tables'), string_agg(said, ' ') FILTER (WHERE kind = 'definitions'),
+			concat_ws(' ', (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_type),
+				(SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_trigger), (SELECT count(*) FROM pg_largeobject_metadata), (SELECT md5(string_agg(r::text, '' ORDER BY r.oid)) FROM pg_roles r)),
+			string_agg(said, ' ') FILTER (WHERE kind = 'history'), (SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())]
+		FROM (%s) AS t);
+END $b$, part));
+END $do$;
 -- What a call must give back of the session.
 CREATE FUNCTION bad.session() RETURNS text LANGUAGE sql AS $$
 	SELECT pg_catalog.concat_ws(' ', session_user, current_user, pg_catalog.string_agg(s.name || '=' || s.setting, ' ' ORDER BY s.name)) FROM pg_catalog.pg_settings AS s
