@@ -65,7 +65,7 @@ DO $do$
 DECLARE
 	part text;
 BEGIN
-	SELECT string_agg(format('SELECT %L AS kind, count(*) || %L || md5(string_agg(md5(t::text), %L ORDER BY md5(t::text))) AS said FROM %s AS t', kind, relation, '', relation), E'\nUNION ALL ' ORDER BY relation) INTO part
+	SELECT string_agg(format('SELECT %L AS kind, count(*) || %L || coalesce(md5(string_agg(md5(t::text), %L ORDER BY md5(t::text))), %L) AS said FROM %s AS t', kind, relation, '', 'empty', relation), E'\nUNION ALL ' ORDER BY relation) INTO part
 	  FROM (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation,
 			CASE WHEN n.nspname = 'public' THEN 'tables' WHEN starts_with(c.relname, 'policy') THEN 'definitions' ELSE 'history' END AS kind
 		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'retention') AND c.relkind IN ('r', 'p') AND NOT c.relispartition) AS r;
