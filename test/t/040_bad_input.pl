@@ -47,7 +47,7 @@ for my $worker (1 .. $workers)
 	}
 }
 
-# What the extension has to call, by name: its SQL name, and its arguments in order.
+# What the extension has to call, by signature: its name, its SQL name, and its arguments in order.
 sub functions
 {
 	my %functions;
@@ -60,7 +60,7 @@ sub functions
 	for my $line (split /\n/, $listed)
 	{
 		my ($signature, $sql, $name, $is_procedure, $argument, $type, $is_optional) = split /\|/, $line, -1;
-		my $function = $functions{$name} //= { sql => $sql, is_procedure => $is_procedure eq 't', arguments => [] };
+		my $function = $functions{$signature} //= { signature => $signature, name => $name, sql => $sql, is_procedure => $is_procedure eq 't', arguments => [] };
 		push @{ $function->{arguments} }, { name => $argument, type => $type, is_optional => $is_optional eq 't' } if $argument ne '';
 	}
 	return \%functions;
@@ -85,7 +85,7 @@ sub begin
 	for my $seed (@cases)
 	{
 		my $case = make_call($seed, $encoding, $functions);
-		$calls{ $case->{name} }++;
+		$calls{ $case->{signature} }++;
 		my $script = call_script($case);
 		note($script) if defined $only;
 		print $out $script;

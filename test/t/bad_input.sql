@@ -57,6 +57,7 @@ SELECT retention.add_policy('latest', 'node', '1 year', 'at', keep_latest => 1, 
 SELECT retention.add_dependent('latest', 'leaf', 'dependent.other = target.id', 'keep');
 SELECT retention.add_policy('$$o''clock"; DROP TABLE x; --', '"Ev''il""; DROP TABLE x; --"', '1 day', 'at";--', subject => NULL, condition => '" target SET " = '';''');
 SELECT retention.adopt_preset('inactive_carts');
+SELECT retention.add_hold('public.node', 'target.id = 6', 'asked for');
 RESET ROLE;
 
 -- What a case must leave as it was: the rows of the users' tables, the definitions, the catalog; then the rest of
