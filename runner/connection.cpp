@@ -5,6 +5,7 @@
 #include "signals.hpp"
 
 #include <array>
+#include <string_view>
 #include <utility>
 
 namespace pg_retention::runner {
@@ -122,6 +123,11 @@ Connection::Connection(PGconn* connection, bool verbose) : connection_(connectio
   if (!connection_)
     throw CannotConnect("out of memory");
   if (!usable())
+    throw CannotConnect(trimmed(PQerrorMessage(connection_.get())));
+  // A database without an encoding holds bytes; the server would refuse to hand out those that are no letters of UTF-8.
+  const char* encoding = PQparameterStatus(connection_.get(), "server_encoding");
+  if (encoding != nullptr && std::string_view(encoding) == "SQL_ASCII" &&
+      PQsetClientEncoding(connection_.get(), "SQL_ASCII") != 0)
     throw CannotConnect(trimmed(PQerrorMessage(connection_.get())));
   PQsetNoticeReceiver(connection_.get(), verbose_ ? pg_retention_on_notice : pg_retention_on_silent_notice, nullptr);
 }

@@ -27,6 +27,37 @@ char* keep(const std::string& text) noexcept {
   return copy;
 }
 
+/// Messages repeat what users gave, which may be a megabyte; the log and the books need its two ends only.
+constexpr std::size_t longest_message = 1000, longest_head = 600;
+
+/// How many of the first `most` bytes of a text are whole letters.
+std::size_t whole_letters(const std::string& text, std::size_t most) noexcept {
+  return static_cast<std::size_t>(pg_mbcliplen(text.data(), static_cast<int>(text.size()), static_cast<int>(most)));
+}
+
+/// What is told of a message: up to `head`, and from `tail` on where it is too long.
+struct Cut {
+  std::size_t head, tail;
+};
+
+Cut cut_of(const std::string& message) noexcept {
+  if (message.size() <= longest_message)
+    return {message.size(), message.size()};
+  return {whole_letters(message, longest_head),
+          whole_letters(message, message.size() - (longest_message - longest_head - 10))};
+}
+
+/// A message in the server's memory as it is told. Never raises.
+char* keep_message(const std::string& message) noexcept {
+  char* const copy = keep(message);
+  const Cut cut = cut_of(message);
+  if (copy != nullptr && cut.head < cut.tail) {
+    std::memcpy(copy + cut.head, "...", 3);
+    std::memmove(copy + cut.head + 3, copy + cut.tail, message.size() - cut.tail + 1);
+  }
+  return copy;
+}
+
 /// What is left of an exception once its frame is gone: plain pointers into the server's memory.
 struct Report {
   ErrorData* server_error = nullptr;
@@ -69,7 +100,7 @@ Datum enter(FunctionCallInfo fcinfo, Body body) {
     report.server_error = error.data();
   } catch (const core::Failure& failure) {
     report.code = code_of(failure.sqlstate());
-    report.message = keep(failure.message());
+    report.message = keep_message(failure.message());
     report.detail = keep(failure.detail());
     report.hint = keep(failure.hint());
   } catch (const std::bad_alloc&) {
@@ -86,6 +117,14 @@ Caught describe(const ServerError& error) {
   const ErrorData* data = error.data();
   const auto text = [](const char* s) { return s ? std::string(s) : std::string(); };
   return {unpack_sql_state(data->sqlerrcode), text(data->message), text(data->detail), text(data->hint)};
+}
+
+Caught describe(const core::Failure& failure) {
+  const std::string& message = failure.message();
+  const Cut cut = cut_of(message);
+  return {failure.sqlstate(),
+          cut.head < cut.tail ? message.substr(0, cut.head) + "..." + message.substr(cut.tail) : message,
+          failure.detail(), failure.hint()};
 }
 
 Relation open_leaf(Oid leaf, LOCKMODE lock) {

@@ -63,6 +63,9 @@ struct Caught {
 /// Describes an error of the server in our own words' shape.
 [[nodiscard]] Caught describe(const ServerError& error);
 
+/// Describes a failure, its message with dots in the middle where it is too long to be told.
+[[nodiscard]] Caught describe(const core::Failure& failure);
+
 /// Runs `body` in a subtransaction. An error inside undoes everything that it did and is returned;
 /// nullopt means that it went through. Cancel, shutdown and lost memory are never swallowed.
 template <class Body>
@@ -93,7 +96,7 @@ std::optional<Caught> attempt(Body&& body) {
       passing = std::current_exception();
     caught = describe(error);
   } catch (const core::Failure& failure) {
-    caught = Caught{failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
+    caught = describe(failure);
   } catch (const std::exception&) {
     passing = std::current_exception();
   }

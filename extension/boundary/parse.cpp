@@ -37,8 +37,10 @@ Node* only_statement(const std::string& text, RawParseMode mode) {
 /// Settings under which text means the same whoever reads it. Runs inside server().
 int fix_styles() {
   const int level = NewGUCNestLevel();
-  constexpr const char* settings[][2] = {
-      {"search_path", "pg_catalog"}, {"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"extra_float_digits", "1"}};
+  constexpr const char* settings[][2] = {{"search_path", "pg_catalog"},   {"DateStyle", "ISO"},
+                                         {"IntervalStyle", "postgres"},   {"extra_float_digits", "1"},
+                                         {"bytea_output", "hex"},         {"standard_conforming_strings", "on"},
+                                         {"quote_all_identifiers", "off"}};
   for (const auto& [name, value] : settings)
     set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
   return level;
@@ -62,13 +64,25 @@ const char* written_out(const std::string& statement) {
   throw core::Failure(core::sqlstate::feature_not_supported, "cannot write out " + core::quote_literal(text));
 }
 
+/// Whether `text` occurs exactly once.
+bool is_unique(const std::string& whole, const std::string& text) {
+  const std::size_t first = whole.find(text);
+  return first != std::string::npos && whole.find(text, first + 1) == std::string::npos;
+}
+
 } // namespace
 
 std::string qualified_expression(const std::string& text, const std::string& from) {
-  const std::string mark = "pg_retention_expression", select = "SELECT";
-  const std::string out = written_out(select + " (" + text + "\n) AS " + mark + " FROM " + from);
-  const std::size_t begin = out.find(select), end = out.rfind(" AS " + mark);
-  if (begin == std::string::npos || end == std::string::npos)
+  const std::string select = "SELECT";
+  // Names and strings of the statement may hold any words; the mark is one that they do not.
+  std::string mark = "pg_retention_expression",
+              out = written_out(select + " (" + text + "\n) AS " + mark + " FROM " + from);
+  while (!is_unique(out, " AS " + mark) && mark.size() < NAMEDATALEN - 1) {
+    mark += "_";
+    out = written_out(select + " (" + text + "\n) AS " + mark + " FROM " + from);
+  }
+  const std::size_t begin = out.find(select), end = out.find(" AS " + mark);
+  if (begin == std::string::npos || !is_unique(out, " AS " + mark))
     cannot_write_out(text);
   // White space follows SELECT, a line break before some expressions.
   const std::size_t first = out.find_first_not_of(" \n", begin + select.size());
@@ -128,8 +142,8 @@ std::string written_value(const std::string& value, Oid type) {
 std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name) {
   const std::string table = core::quote_identifier(schema) + "." + core::quote_identifier(name), set = " target SET ";
   const std::string out = written_out("UPDATE " + table + " AS target SET " + text + "\n");
-  // The table's own name comes first and might hold the words looked for.
-  const std::size_t begin = out.find(set, schema.size() + name.size());
+  // The table's own name comes first, in quotes or without them, and might hold the words looked for.
+  const std::size_t begin = out.find(set, table.size() - 4);
   if (begin == std::string::npos)
     cannot_write_out(text);
   return out.substr(begin + set.size());

@@ -16,6 +16,17 @@ void set(const char* name, const char* value) {
 /// The shorter of the session's own lock_timeout and ours, 0 meaning none.
 int shorter_timeout(int own, int ours) { return ours == 0 || (own > 0 && own < ours) ? own : ours; }
 
+/// Settings by which SQL and values are read and written: a policy means the same whoever calls it.
+constexpr const char* fixed_styles[][2] = {{"DateStyle", "ISO, MDY"},
+                                           {"IntervalStyle", "postgres"},
+                                           {"extra_float_digits", "1"},
+                                           {"bytea_output", "hex"},
+                                           {"standard_conforming_strings", "on"},
+                                           {"array_nulls", "on"},
+                                           {"xmlbinary", "base64"},
+                                           {"xmloption", "content"},
+                                           {"quote_all_identifiers", "off"}};
+
 /// Switches user and opens a level of settings. Runs inside server().
 Authority become(Oid role, int extra_flags) {
   Authority before{};
@@ -23,8 +34,8 @@ Authority become(Oid role, int extra_flags) {
   SetUserIdAndSecContext(role, before.security_context | SECURITY_LOCAL_USERID_CHANGE | extra_flags);
   before.setting_level = NewGUCNestLevel();
   set("search_path", "pg_catalog, pg_temp");
-  set("DateStyle", "ISO, MDY");
-  set("IntervalStyle", "postgres");
+  for (const auto& [name, value] : fixed_styles)
+    set(name, value);
   return before;
 }
 

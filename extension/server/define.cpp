@@ -82,6 +82,13 @@ void one_column_is_many(core::Fields& fields) {
   fields.erase("time_column");
 }
 
+/// A list of nothing is no list, and the table 0 none, so that what is exported is what was stored.
+void nothing_is_null(core::Fields& fields) {
+  for (const char* name : {"path", "time_columns", "never", "keep_per", "subject", "archive_to"})
+    if (const auto found = fields.find(name); found != fields.end() && (found->second == "{}" || found->second == "0"))
+      found->second = std::nullopt;
+}
+
 /// In a copy, an oid that was dangling where it came from may mean a stranger here.
 void require_same_table(const std::string& policy, Oid oid, const std::string& last_name) {
   if (oid == InvalidOid)
@@ -120,6 +127,7 @@ void add(Definition definition, bool if_not_exists) {
   fields["owner"] = std::to_string(owner);
   fields["owner_name"] = role_name(owner);
   note_names(fields);
+  nothing_is_null(fields);
   write_out(definition);
   check(definition.policy());
   make_archives(definition);
@@ -146,6 +154,7 @@ void replace(Definition definition, const std::string& change) {
   const std::string name = definition.fields["name"].value_or("");
   require_owner(stored(name));
   note_names(definition.fields);
+  nothing_is_null(definition.fields);
   write_out(definition);
   check(definition.policy());
   make_archives(definition);
@@ -202,6 +211,8 @@ void add_activity(const std::string& name, core::Activity activity) {
 void add_dependent(const std::string& name, core::Dependent dependent) {
   Definition definition = stored_or_adopted(name);
   dependent.relation_name = catalog::relation(dependent.relation, std::to_string(dependent.relation)).label();
+  if (dependent.parent != InvalidOid)
+    (void)catalog::relation(dependent.parent, std::to_string(dependent.parent));
   for (const core::Dependent& known : definition.dependents)
     if (known.relation == dependent.relation && known.join_condition == dependent.join_condition)
       throw Failure(core::sqlstate::duplicate_object,

@@ -110,8 +110,9 @@ std::string written_out(const std::string& text, const core::Rule& rule) {
   const auto with = boundary::attempt([&] { out = boundary::qualified_expression(text, core::scope(rule)); });
   if (!with)
     return out;
-  const boundary::Caught& said = with->sqlstate == "42702" ? *without : *with;
-  throw Failure(said.sqlstate.c_str(), said.message, said.detail, said.hint);
+  // Once more, so that the server's error leaves whole.
+  return boundary::qualified_expression(text,
+                                        with->sqlstate == "42702" ? core::scope_of_target(rule) : core::scope(rule));
 }
 
 /// The values that mean never, read as the caller writes them.

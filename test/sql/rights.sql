@@ -7,14 +7,14 @@
 SET client_min_messages = error;
 DROP EXTENSION IF EXISTS pg_retention;
 CREATE EXTENSION pg_retention;
-DROP ROLE IF EXISTS regress_retention_owner, regress_retention_caller, regress_retention_nobody;
+DROP ROLE IF EXISTS regress_retention_owner, regress_retention_caller, regress_retention_nobody, regress_retention_passing;
 CREATE ROLE regress_retention_owner;
 CREATE ROLE regress_retention_caller;
 CREATE ROLE regress_retention_nobody;
 CREATE SCHEMA theirs AUTHORIZATION regress_retention_owner;
 GRANT USAGE ON SCHEMA theirs TO PUBLIC;
 SET search_path = theirs, public;
-SELECT plan(57);
+SELECT plan(72);
 
 -- ---- The catalog ----
 
@@ -224,8 +224,71 @@ SELECT is(cleanup_inactive_carts() ->> 'sqlstate', '42501', 'G8 and they must be
 GRANT SELECT ON users TO regress_retention_owner;
 SELECT is((SELECT count(*) FROM users), 2::bigint, 'G2 users stay through all of it');
 
+-- ---- Row security that the owner may pass ----
+
+CREATE ROLE regress_retention_passing BYPASSRLS;
+GRANT USAGE ON SCHEMA theirs TO regress_retention_passing;
+GRANT SELECT, DELETE ON bookings TO regress_retention_passing;
+GRANT EXECUTE ON FUNCTION retention.add_policy TO regress_retention_passing;
+ALTER TABLE bookings ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+SET ROLE regress_retention_passing;
+SELECT lives_ok($$ SELECT retention.add_policy('passing', 'bookings', '1 day', 'created_at') $$, 'a role with BYPASSRLS makes a policy on a table with row security');
+RESET ROLE;
+SELECT fill() \gset
+SELECT is((SELECT affected FROM retention.apply('passing')), 1::bigint, 'G8 which sees every row');
+ALTER ROLE regress_retention_passing NOBYPASSRLS;
+SELECT fill() \gset
+SELECT is((SELECT sqlstate FROM retention.apply('passing')), '42501', 'G8 until the role loses BYPASSRLS: an error, not a silent 0');
+SELECT throws_ok($$ SELECT retention.preview('passing') $$, '42501', NULL, 'G8 for previews too');
+ALTER TABLE bookings NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
+
+-- ---- An owner that is gone ----
+
+REVOKE ALL ON bookings FROM regress_retention_passing;
+REVOKE ALL ON SCHEMA theirs FROM regress_retention_passing;
+REVOKE ALL ON FUNCTION retention.add_policy FROM regress_retention_passing;
+DROP ROLE regress_retention_passing;
+SELECT is((SELECT sqlstate || ' ' || message FROM retention.apply('passing')), '42704 the role that owns policy "passing" no longer exists', 'G8 a policy whose owner was dropped runs as nobody else: E75');
+SELECT throws_ok($$ SELECT retention.preview('passing') $$, '42704', NULL, 'G8 nor is it previewed');
+SELECT throws_ok($$ SELECT retention.alter_policy('passing', max_rows => 1) $$, '42704', NULL, 'G8 nor altered');
+SELECT is((SELECT count(*) FROM bookings), 1::bigint, 'and its rows stay');
+CREATE ROLE regress_retention_passing;
+SELECT is((SELECT sqlstate FROM retention.apply('passing')), '42704', 'G8 a new role of that name is not the owner');
+SELECT lives_ok($$ SELECT retention.remove_policy('passing') $$, 'a superuser may remove it');
+
+-- ---- A role that was granted nothing calls everything ----
+
+-- The SQLSTATE of a statement for a role; what it did is taken back.
+CREATE FUNCTION public.outcome_for(role text, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('role', role, true);
+    EXECUTE statement;
+    RAISE 'done' USING ERRCODE = 'P0003';
+EXCEPTION WHEN OTHERS THEN
+    RETURN CASE WHEN SQLSTATE = 'P0003' THEN 'done' ELSE SQLSTATE END;
+END $$;
+CREATE TEMP TABLE calls AS
+    SELECT p.oid::regprocedure AS routine, p.proname, CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || n.nspname || '.' || p.proname || '('
+           || (SELECT COALESCE(string_agg('NULL::' || format_type(t, NULL), ', '), '') FROM unnest(p.proargtypes::oid[]) t) || ')' AS statement
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+      JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_retention';
+SELECT is((SELECT string_agg(routine::text, ', ') FROM calls WHERE proname <> 'library_version' AND public.outcome_for('regress_retention_nobody', statement) <> '42501'), NULL, 'G8 no function or procedure lets it in');
+SELECT cmp_ok((SELECT count(*) FROM calls), '>=', 36::bigint, 'of all that there are');
+CREATE TEMP TABLE touches AS
+    SELECT c.oid::regclass AS relation, c.relname, what, replace(statement, '@', c.oid::regclass::text) AS statement FROM pg_class c,
+           (VALUES ('read', 'SELECT FROM @'), ('insert', 'INSERT INTO @ DEFAULT VALUES'), ('delete', 'DELETE FROM @'), ('truncate', 'TRUNCATE @ CASCADE'), ('lock', 'LOCK TABLE @'), ('alter', 'ALTER TABLE @ RENAME TO mine'),
+                   ('trigger', 'CREATE TRIGGER t AFTER INSERT ON @ EXECUTE FUNCTION theirs.hostile()'), ('drop', 'DROP TABLE @ CASCADE')) AS v (what, statement)
+     WHERE c.relnamespace = 'retention'::regnamespace AND c.relkind IN ('r', 'v');
+SELECT is_empty($$ SELECT relation, what FROM touches WHERE public.outcome_for('regress_retention_nobody', statement) = 'done'
+                      AND NOT (what = 'read' AND relation = ANY (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'pg_retention')) $$,
+    'G8 no table or view can be changed or altered, nor read, but what a dump takes along');
+SELECT is(public.outcome_for('regress_retention_nobody', 'CREATE TABLE retention.mine (n int)'), '42501', 'G8 nothing can be made in the schema retention');
+SELECT is_empty($$ SELECT relation, what FROM touches WHERE what NOT IN ('read', 'lock') AND public.outcome_for('regress_retention_owner', statement) = 'done' $$, 'G8 the owner of policies does not change the books either');
+
 SELECT * FROM finish();
 DROP SCHEMA theirs, planted CASCADE;
 DROP TABLE public.caught;
+DROP FUNCTION public.outcome_for;
+DROP TABLE calls, touches;
 DROP EXTENSION pg_retention;
-DROP ROLE regress_retention_owner, regress_retention_caller, regress_retention_nobody;
+DROP ROLE regress_retention_owner, regress_retention_caller, regress_retention_nobody, regress_retention_passing;
