@@ -220,8 +220,6 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
   rule.keep_per = policy.keep_per;
   for (const std::string& column : rule.keep_per)
     (void)catalog::require_column(rule.target, column);
-  out.max_rows = policy.max_rows;
-  out.max_fraction = policy.max_fraction;
   if (policy.archive_to != InvalidOid)
     out.archive = catalog::relation(policy.archive_to, policy.archive_name);
   const bool spreads = policy.dependents == core::OnDependents::cascade || !policy.declared.empty();

@@ -33,8 +33,6 @@ struct Resolved {
   Oid owner;                                ///< the role it runs as
   std::string zone;                         ///< its time zone
   core::Relation archive;                   ///< of action archive: where the target's rows go; oid 0: nowhere
-  std::optional<std::int64_t> max_rows;     ///< the fuse
-  std::optional<double> max_fraction;
 };
 
 /// Finds the tables, columns, path and dependents of a policy, and checks that they are supported. Throws Failure

@@ -46,6 +46,7 @@ constexpr Column columns[] = {
     {"max_fraction", "double precision"},
     {"dependents", "text"},
     {"run_order", "int"},
+    {"max_deviation", "double precision"},
 };
 
 /// Runs `body` as the keeper of the store.
@@ -63,6 +64,11 @@ bool at_home(const std::string& name) {
                               here() + ")",
                           {Arg::of(name)})
       .has_value();
+}
+
+/// Whether a field is to be written. The tables of an earlier version lack some, which are NULL then.
+bool is_kept(const std::string& field, const boundary::Text& value) {
+  return value || has_column("policy", field.c_str());
 }
 
 const char* cast_of(const std::string& name) {
@@ -136,6 +142,12 @@ std::string here() {
   return std::to_string(system) + ", " + std::to_string(MyDatabaseId);
 }
 
+bool has_column(const char* table, const char* column) {
+  return boundary::server([&] {
+    return get_attnum(get_relname_relid(table, get_namespace_oid("retention", false)), column) != InvalidAttrNumber;
+  });
+}
+
 void no_such_policy(const std::string& name) {
   throw Failure(core::sqlstate::undefined_object, "policy " + core::quote(name) + " does not exist", "",
                 "See retention.policies for those that do; retention.add_policy makes one, retention.adopt_preset "
@@ -145,15 +157,20 @@ void no_such_policy(const std::string& name) {
 std::optional<core::Fields> load_fields(const std::string& name) {
   return as_keeper([&]() -> std::optional<core::Fields> {
     std::string list = "id, version";
-    for (const Column& column : columns)
+    std::vector<const char*> read;
+    for (const Column& column : columns) {
+      if (!has_column("policy", column.name))
+        continue;
+      read.push_back(column.name);
       list += std::string(", ") + column.name + (std::string(column.type).rfind("oid::", 0) == 0 ? "::oid" : "");
+    }
     const Rows rows = boundary::query("SELECT " + list + " FROM retention.policy WHERE name = $1", {Arg::of(name)});
     if (rows.empty())
       return std::nullopt;
     core::Fields fields{{"id", rows[0][0]}, {"version", rows[0][1]}};
     std::size_t at = 2;
-    for (const Column& column : columns)
-      fields[column.name] = rows[0][at++];
+    for (const char* column : read)
+      fields[column] = rows[0][at++];
     // In a copy the oid of a role means nothing, or a stranger; its name means the role, where there is one.
     if (!at_home(name))
       fields["owner"] = boundary::single("SELECT pg_catalog.max(oid) FROM pg_catalog.pg_roles WHERE rolname = $1",
@@ -180,6 +197,8 @@ void insert(const core::Fields& fields, const std::vector<core::Activity>& activ
     std::string names = "system_identifier, database", values = here();
     std::vector<Arg> args;
     for (const auto& [field, value] : fields) {
+      if (!is_kept(field, value))
+        continue;
       args.push_back(Arg::of(value));
       names += ", " + field;
       values += ", $" + std::to_string(args.size()) + "::" + cast_of(field);
@@ -200,6 +219,8 @@ void update(const std::string& name, const core::Fields& fields, const std::stri
     std::vector<Arg> args{Arg::of(name)};
     std::string sets = "version = version + 1";
     for (const auto& [field, value] : fields) {
+      if (!is_kept(field, value))
+        continue;
       args.push_back(Arg::of(value));
       sets += ", " + field + " = $" + std::to_string(args.size()) + "::" + cast_of(field);
     }

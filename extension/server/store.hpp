@@ -9,6 +9,10 @@
 /// Policies in their tables. Every function here acts as the keeper of the store; who may call is decided above.
 namespace pg_retention::server::store {
 
+/// Whether a table of the schema retention is there and has a column: an updated library may meet the tables of an
+/// earlier version.
+[[nodiscard]] bool has_column(const char* table, const char* column);
+
 /// A stored policy with its activities and dependents; nullopt where there is none of that name.
 [[nodiscard]] std::optional<core::Policy> load(const std::string& name);
 

@@ -58,8 +58,8 @@ for my $old (@earlier)
 	like($ask->(q{CALL retention.run('old', batch_rows => 3)}), qr/^\(t,/, "$old: and batch by batch");
 	is($ask->(q{SELECT affected, batches FROM retention.runs ORDER BY id DESC LIMIT 1}), '10|4', "$old: as it is told");
 	is($ask->(q{SELECT sum(expected_rows) FROM retention.preview('old')}), '0', "$old: and previews");
-	my $kept = q{SELECT (SELECT json_agg(p ORDER BY name) FROM retention.policy p), (SELECT json_agg(c ORDER BY id) FROM retention.policy_change c),
-		(SELECT json_agg(json_build_array(id, policy, affected, stop_reason, started) ORDER BY id) FROM retention.run), (SELECT json_agg(b ORDER BY run, batch) FROM retention.batch b)};
+	my $kept = q{SELECT (SELECT json_strip_nulls(json_agg(p ORDER BY name)) FROM retention.policy p), (SELECT json_agg(c ORDER BY id) FROM retention.policy_change c),
+		(SELECT json_agg(json_build_array(id, policy, affected, stop_reason, started) ORDER BY id) FROM retention.run), (SELECT json_strip_nulls(json_agg(b ORDER BY run, batch)) FROM retention.batch b)};
 	my $before = $ask->($kept);
 
 	$ask->('ALTER EXTENSION pg_retention UPDATE');
