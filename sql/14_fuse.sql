@@ -54,7 +54,8 @@ CREATE VIEW retention.fuses AS
      WHERE f.definition = COALESCE((SELECT d.definition FROM retention.definitions d WHERE d.policy = f.policy), 0)
        AND (f.kind <> 'preview'
             OR NOT EXISTS (SELECT 1 FROM retention.previewed v WHERE v.policy = f.policy AND v.definition = f.definition)
-               AND NOT EXISTS (SELECT 1 FROM retention.run r WHERE r.policy = f.policy AND r.id > f.run AND r.success AND r.stop_reason NOT IN ('running', 'paused')));
+               AND NOT EXISTS (SELECT 1 FROM retention.run r WHERE r.policy = f.policy AND r.id > f.run AND r.success
+                                  AND r.stop_reason NOT IN ('running', 'paused') AND r.action <> 'restore'));
 COMMENT ON VIEW retention.fuses IS 'policies that wait for an approval because their fuse blew: the run that it stopped, the kind (max_rows, max_fraction, max_deviation, approval, preview), the rows that would have gone, those allowed, the cutoff, and what the caller asked beyond the policy; a changed definition waits no more';
 
 CREATE VIEW retention.approvals AS

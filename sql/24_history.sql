@@ -19,13 +19,13 @@ CREATE VIEW retention.needed_runs AS
     -- The last of each outcome: what retention.status and retention.require_preview look at.
     SELECT pg_catalog.max(r.id) FROM retention.run r
      WHERE r.policy_version IS NULL OR r.policy IN (SELECT name FROM retention.policy)
-     GROUP BY r.policy, r.success, r.asked IS NULL
+     GROUP BY r.policy, r.success, r.action, r.asked IS NULL
     UNION ALL
     -- What the median of max_deviation is taken of; of the slices of a run each counts its part.
     SELECT w.id
       FROM (SELECT r.id, pg_catalog.sum(1.0 / COALESCE(r.slices, 1)) OVER (PARTITION BY r.policy ORDER BY r.id DESC) AS place
               FROM retention.run r JOIN retention.policy p ON p.name = r.policy
-             WHERE r.success AND r.stop_reason = 'done' AND r.affected > 0
+             WHERE r.success AND r.stop_reason = 'done' AND r.affected > 0 AND r.action <> 'restore'
                AND COALESCE(p.max_deviation, pg_catalog.current_setting('retention.max_deviation', true)::double precision, 0) > 0) w
      WHERE w.place <= COALESCE(pg_catalog.current_setting('retention.deviation_runs', true), '10')::int;
 COMMENT ON VIEW retention.needed_runs IS 'runs that the policy retention_history leaves alone: under way, waiting for an approval or made under a standing one, the last of each outcome of a policy, and those that the median of max_deviation is taken of';

@@ -64,6 +64,7 @@ constexpr const char* last_runs = R"(
            r.affected + r.skipped_locked + r.skipped_blocked + r.skipped_held + r.skipped_returned AS victims
       FROM retention.run r
      WHERE r.policy = $1 AND r.asked IS NOT DISTINCT FROM NULLIF($2, '') AND r.stop_reason NOT IN ('running', 'paused', 'fuse')
+       AND r.action <> 'restore'
        AND r.started >= COALESCE((SELECT pg_catalog.max(c.changed_at) FROM retention.policy_change c
                                    WHERE c.policy = $1 AND c.change = 'added'), '-infinity')
      ORDER BY r.id DESC LIMIT 1000),
@@ -83,7 +84,7 @@ constexpr const char* is_unseen = R"(
   SELECT NOT EXISTS (SELECT 1 FROM retention.previewed v JOIN d ON d.id = v.definition WHERE v.policy = $1)
      AND NOT EXISTS (SELECT 1 FROM d LEFT JOIN retention.policy_change c ON c.id = d.id JOIN retention.run r ON r.policy = $1
                       WHERE r.success AND r.asked IS NULL AND r.stop_reason NOT IN ('running', 'paused')
-                        AND CASE WHEN c.id IS NULL THEN r.policy_version IS NULL
+                        AND r.action <> 'restore' AND CASE WHEN c.id IS NULL THEN r.policy_version IS NULL
                                  ELSE r.policy_version >= c.version AND r.started >= c.changed_at END))";
 
 } // namespace
