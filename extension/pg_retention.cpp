@@ -8,6 +8,8 @@
 #include "extension/server/code.hpp"
 #include "extension/server/define.hpp"
 #include "extension/server/explain.hpp"
+#include "extension/server/fuse.hpp"
+#include "extension/server/history.hpp"
 #include "extension/server/look.hpp"
 #include "extension/server/presets.hpp"
 #include "extension/server/rows.hpp"
@@ -247,6 +249,23 @@ Datum retention_resume_policy(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
     server::define::resume_policy(server::required_argument(fcinfo, 0, "name"));
     return Datum{0};
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_approve);
+Datum retention_approve(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
+    const std::string policy = server::required_argument(fcinfo, 0, "policy");
+    const std::int64_t run = std::stoll(server::required_argument(fcinfo, 1, "run_id"));
+    const std::int64_t rows = server::approve(policy, run, server::required_argument(fcinfo, 2, "reason"));
+    return boundary::server([&] { return Int64GetDatum(rows); });
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_has_archived_rows);
+Datum retention_has_archived_rows(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
+    return BoolGetDatum(server::history::has_archived_rows(PG_GETARG_INT64(0)));
   });
 }
 

@@ -44,7 +44,8 @@ std::string status_statement() {
   return "SELECT s.policy, s.paused, s.target, s.action, s.expire_after, s.last_run_id, " +
          instant("s.last_started", "last_started") + ", " + instant("s.last_finished", "last_finished") +
          ", s.last_outcome, s.last_affected, " + instant("s.last_success", "last_success") +
-         ", s.runs, s.failures FROM retention.status AS s ORDER BY s.policy";
+         ", s.runs, s.failures, s.needs_approval, s.fuse_run, s.fuse, s.fuse_expected, s.fuse_allowed "
+         "FROM retention.status AS s ORDER BY s.policy";
 }
 
 /// The routine that the command calls and what SQL calls its kind; nothing for the command that reads a view.

@@ -84,6 +84,7 @@ Exit codes:
   3  cannot connect to the server
   4  refused: the extension is missing, its versions differ, the server is read only,
      or the user may not run policies
+  5  a fuse stopped a policy, which now needs an approval; nothing else failed
 )";
 }
 

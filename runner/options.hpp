@@ -10,7 +10,7 @@
 namespace pg_retention::runner {
 
 /// The documented exit codes; no other value leaves the program.
-enum class ExitCode : int { done = 0, policy_failed = 1, usage = 2, cannot_connect = 3, refused = 4 };
+enum class ExitCode : int { done = 0, policy_failed = 1, usage = 2, cannot_connect = 3, refused = 4, fuse = 5 };
 
 enum class Command { run, preview, status, help, version };
 enum class LogFormat { text, json };

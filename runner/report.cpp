@@ -281,13 +281,20 @@ void Report::status(const Rows& policies) {
       line["last_success"] = text_value(value("last_success"));
       for (const char* name : {"runs", "failures"})
         line[name] = parsed_value(value(name));
+      line["needs_approval"] = boolean_value(value("needs_approval"));
+      line["fuse"] = text_value(value("fuse"));
+      for (const char* name : {"fuse_run", "fuse_expected", "fuse_allowed"})
+        line[name] = parsed_value(value(name));
       write_line(line);
       continue;
     }
     std::vector<std::string> cells{value("policy").value_or(""), value("paused") == "t" ? "yes" : "no"};
+    const bool waits = value("needs_approval") == "t";
     for (const char* name : {"target", "action", "expire_after", "last_started", "last_outcome", "last_affected",
                              "last_success", "runs", "failures"})
-      cells.push_back(value(name).value_or(""));
+      cells.push_back(waits && name == std::string_view("last_outcome")
+                          ? "needs approval of run " + value("fuse_run").value_or("")
+                          : value(name).value_or(""));
     table.add(std::move(cells));
   }
   if (format_ == LogFormat::text)

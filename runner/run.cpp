@@ -160,8 +160,8 @@ private:
         run_ids_.push_back(*outcome.run_id);
     const Outcome sum = sum_of(outcomes);
     report_.outcome(sum);
-    if (!sum.success && exit_ == ExitCode::done)
-      exit_ = ExitCode::policy_failed;
+    if (!sum.success && (exit_ == ExitCode::done || exit_ == ExitCode::fuse))
+      exit_ = sum.stop_reason == "fuse" ? ExitCode::fuse : ExitCode::policy_failed;
   }
 
   const Options& options_;
@@ -218,7 +218,9 @@ ExitCode run_policies(const std::vector<std::string>& policies, const Options& o
   run.over(jobs);
   progress.reset();
   const ExitCode vacuum = vacuum_after(run.run_ids(), options, jobs);
-  return run.exit_code() == ExitCode::done ? vacuum : run.exit_code();
+  // A fuse that did its duty is told only where nothing failed.
+  const bool has_failed = run.exit_code() != ExitCode::done && run.exit_code() != ExitCode::fuse;
+  return has_failed || vacuum == ExitCode::done ? run.exit_code() : vacuum;
 }
 
 } // namespace pg_retention::runner

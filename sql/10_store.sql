@@ -44,7 +44,8 @@ CREATE TABLE retention.policy (
     -- The cluster and database in which the policy was made or resumed: elsewhere (a restored copy) it is at rest.
     system_identifier bigint NOT NULL,
     database          oid NOT NULL,
-    record_keys       boolean
+    record_keys       boolean,
+    max_deviation     double precision
 );
 COMMENT ON TABLE retention.policy IS 'policies as they were defined; change them with retention.add_policy, alter_policy, remove_policy, pause_policy and resume_policy';
 
@@ -120,10 +121,14 @@ CREATE TABLE retention.run (
     reason         text,
     expected       bigint,
     share          double precision,
-    pid            int
+    pid            int,
+    approval       bigint,
+    asked          text
 );
 COMMENT ON TABLE retention.run IS 'one row for each run of a policy, failed runs included';
 CREATE INDEX ON retention.run (policy, id);
+CREATE INDEX ON retention.run (approval) WHERE approval IS NOT NULL;
+CREATE INDEX ON retention.run (pid, id) WHERE stop_reason = 'interrupted';
 
 CREATE TABLE retention.batch (
     run         bigint NOT NULL REFERENCES retention.run (id) ON DELETE CASCADE,
@@ -132,9 +137,17 @@ CREATE TABLE retention.batch (
     action      text NOT NULL,
     affected    bigint NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    bytes        bigint,
+    subjects     bigint,
+    duration     interval,
+    wal_position pg_lsn,
     PRIMARY KEY (run, batch, relation, action)
 );
 COMMENT ON TABLE retention.batch IS 'the ledger: rows changed per table in each batch, written in the batch''s own transaction';
+COMMENT ON COLUMN retention.batch.bytes IS 'bytes of WAL that the session wrote for the whole batch, from its begin to this row; on the batch''s first row (the target''s) alone, so that sums are true; NULL where it was not measured';
+COMMENT ON COLUMN retention.batch.subjects IS 'distinct subjects that the run affected for the first time in this batch; on the batch''s first row alone';
+COMMENT ON COLUMN retention.batch.duration IS 'from the begin of the batch to the writing of this row, which is just before its commit; on the batch''s first row alone';
+COMMENT ON COLUMN retention.batch.wal_position IS 'where the server''s WAL stood when the row was written: the batch''s commit follows it';
 
 -- What a dump takes along: the policies and what became of them. The history of runs stays where it happened.
 SELECT pg_catalog.pg_extension_config_dump('retention.policy', '');

@@ -45,8 +45,8 @@ COMMENT ON PROCEDURE retention.run_all(jsonb) IS 'retention.run for everything t
 CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, sample int DEFAULT 5,
     OUT relation text, OUT role text, OUT expected_rows bigint, OUT blocked bigint, OUT held bigint,
     OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb) RETURNS SETOF record
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_preview';
-COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, and up to sample keys. Changes nothing; works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_preview';
+COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, and up to sample keys. Changes no row of any policy; in a transaction that may write it notes that the policy was looked at (retention.previewed). Works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.explain(policy text, OUT step int, OUT what text, OUT relation text, OUT statement text, OUT reason text,
     OUT indexes text[]) RETURNS SETOF record
@@ -60,7 +60,7 @@ COMMENT ON FUNCTION retention.check(text) IS 'the advisor: findings about one po
 
 CREATE FUNCTION retention.run_list(OUT policy text) RETURNS SETOF text
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_run_list';
-COMMENT ON FUNCTION retention.run_list() IS 'the policies that the daily job and "pg_retention run --all" run, in order: every stored policy that is not paused, and the preset inactive_carts where its tables are found. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.run_list() IS 'the policies that the daily job and "pg_retention run --all" run, in order: every stored policy that is not paused, the preset inactive_carts where its tables are found, and last the preset retention_history where it has something to remove. May be called by roles granted EXECUTE';
 
 -- ---- Defining policies -----------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ CREATE FUNCTION retention.adopt_preset(name text, target regclass DEFAULT NULL, 
     images regclass DEFAULT NULL, videos regclass DEFAULT NULL, condition text DEFAULT NULL, set_clause text DEFAULT NULL,
     if_not_exists boolean DEFAULT false) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_adopt_preset';
-COMMENT ON FUNCTION retention.adopt_preset(text, regclass, regclass, name, interval, text, name[], regclass, name, text, regclass, regclass, text, text, boolean) IS 'stores a preset (inactive_carts, old_cart_items, inactive_sessions, pending_bookings) as a policy; what is not given is taken from the conventional names on the search_path. From then on the stored policy is the only truth. Errors: 42P01, 42703, 42704 for what is missing, 42710 where it exists, 42501 for missing rights, 22023 for values that cannot be. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.adopt_preset(text, regclass, regclass, name, interval, text, name[], regclass, name, text, regclass, regclass, text, text, boolean) IS 'stores a preset (inactive_carts, old_cart_items, inactive_sessions, pending_bookings, retention_history) as a policy; what is not given is taken from the conventional names on the search_path. From then on the stored policy is the only truth. Errors: 42P01, 42703, 42704 for what is missing, 42710 where it exists, 42501 for missing rights, 22023 for values that cannot be. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.add_policy(name text, target regclass, expire_after interval DEFAULT NULL, time_column name DEFAULT NULL,
     subject regclass DEFAULT NULL, path name[] DEFAULT NULL, time_columns name[] DEFAULT NULL, time_match text DEFAULT NULL,
@@ -78,9 +78,10 @@ CREATE FUNCTION retention.add_policy(name text, target regclass, expire_after in
     when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
     archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
     max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
-    paused boolean DEFAULT NULL, if_not_exists boolean DEFAULT false, record_keys boolean DEFAULT NULL) RETURNS void
+    paused boolean DEFAULT NULL, if_not_exists boolean DEFAULT false, record_keys boolean DEFAULT NULL,
+    max_deviation double precision DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_add_policy';
-COMMENT ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean) IS 'makes a policy: rows of target whose time (time_column of subject, read in time_unit or time_zone; several time_columns with time_match all or any; or expiry_expression) lies more than expire_after back, and that satisfy condition, are deleted, updated by set_clause, or archived. Everything is checked before it is stored. Errors: 22004, 22023 for values, 42P01, 42703, 42704, 42804 for what does not exist or fit, 42P08 for several paths, 42601 for SQL that is not one expression, 42710 for a name in use, 42501 for missing rights, 0A000 for tables that are not supported. See doc/pg_retention.md. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean, double precision) IS 'makes a policy: rows of target whose time (time_column of subject, read in time_unit or time_zone; several time_columns with time_match all or any; or expiry_expression) lies more than expire_after back, and that satisfy condition, are deleted, updated by set_clause, or archived. Everything is checked before it is stored. Errors: 22004, 22023 for values, 42P01, 42703, 42704, 42804 for what does not exist or fit, 42P08 for several paths, 42601 for SQL that is not one expression, 42710 for a name in use, 42501 for missing rights, 0A000 for tables that are not supported. See doc/pg_retention.md. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.add_activity(policy text, relation regclass, time_column name, join_condition text,
     condition text DEFAULT NULL, time_unit text DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS void
@@ -98,9 +99,10 @@ CREATE FUNCTION retention.alter_policy(name text, expire_after interval DEFAULT 
     when_null text DEFAULT NULL, condition text DEFAULT NULL, action text DEFAULT NULL, set_clause text DEFAULT NULL,
     archive_to regclass DEFAULT NULL, dependents text DEFAULT NULL, keep_latest bigint DEFAULT NULL, keep_per name[] DEFAULT NULL,
     max_rows bigint DEFAULT NULL, max_fraction double precision DEFAULT NULL, run_order int DEFAULT NULL,
-    target regclass DEFAULT NULL, reset text[] DEFAULT NULL, record_keys boolean DEFAULT NULL) RETURNS void
+    target regclass DEFAULT NULL, reset text[] DEFAULT NULL, record_keys boolean DEFAULT NULL,
+    max_deviation double precision DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_alter_policy';
-COMMENT ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean) IS 'changes what is given of a policy, sets the fields named in reset back to their defaults, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
+COMMENT ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean, double precision) IS 'changes what is given of a policy, sets the fields named in reset back to their defaults, checks the whole definition again, and raises its version; a preset that is not stored yet is stored first. For the policy''s owner';
 
 CREATE FUNCTION retention.remove_policy(name text, if_exists boolean DEFAULT false) RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_remove_policy';
@@ -131,7 +133,8 @@ CREATE VIEW retention.policies AS
            p.expiry_expression, p.condition, p.keep_latest, p.keep_per, p.max_rows, p.max_fraction, p.dependents, p.run_order,
            (SELECT pg_catalog.count(*) FROM retention.policy_activity a WHERE a.policy = p.name) AS activities,
            (SELECT pg_catalog.array_agg(d.relation ORDER BY d.position) FROM retention.policy_dependent d WHERE d.policy = p.name) AS dependent_tables,
-           COALESCE(p.record_keys, false) AS record_keys
+           COALESCE(p.record_keys, false) AS record_keys,
+           p.max_deviation, EXISTS (SELECT 1 FROM retention.fuses f WHERE f.policy = p.name) AS needs_approval
       FROM retention.policy p LEFT JOIN pg_catalog.pg_roles o ON o.oid = p.owner;
 COMMENT ON VIEW retention.policies IS 'the stored policies, readable';
 
@@ -139,7 +142,7 @@ CREATE VIEW retention.runs AS
     SELECT id, policy, policy_version, run_by, runs_as, action, success, message, affected, subjects, dependents,
            skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished,
            finished - started AS duration, batches, stop_reason, sqlstate, error_detail, statistics,
-           slice, slices, hand, walk, reason
+           slice, slices, hand, walk, reason, asked, approval
       FROM retention.run;
 COMMENT ON VIEW retention.runs IS 'every run of every policy: who, when, how long, the frozen cutoff, counts and outcome; failed runs included';
 
@@ -156,21 +159,24 @@ CREATE VIEW retention.progress AS
 COMMENT ON VIEW retention.progress IS 'runs under way in this database, as of their last committed batch: rows of the target done, expected in all (an estimate), the share of the walk that is done (0 to 1), rows a second, and an estimate of the time that remains';
 
 CREATE VIEW retention.ledger AS
-    SELECT b.run, r.policy, b.batch, b.relation, b.action, b.affected, b.recorded_at
+    SELECT b.run, r.policy, b.batch, b.relation, b.action, b.affected, b.recorded_at,
+           b.bytes, b.subjects, b.duration, b.wal_position
       FROM retention.batch b JOIN retention.run r ON r.id = b.run;
-COMMENT ON VIEW retention.ledger IS 'rows changed per batch and table, each written in the transaction that changed them';
+COMMENT ON VIEW retention.ledger IS 'rows changed per batch and table, each written in the transaction that changed them; on the first row of each batch the bytes of WAL, the new subjects and the duration of the whole batch; wal_position: where the WAL stood just before its commit';
 
 CREATE VIEW retention.status AS
     SELECT n.name AS policy, COALESCE(p.paused, false) AS paused, COALESCE(p.target::text, p.target_name) AS target,
            COALESCE(p.action, l.action) AS action, p.expire_after,
            l.id AS last_run_id, l.started AS last_started, l.finished AS last_finished,
            CASE WHEN l.success THEN l.stop_reason WHEN NOT l.success THEN 'failed' END AS last_outcome,
-           l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures
+           l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures,
+           f.run IS NOT NULL AS needs_approval, f.run AS fuse_run, f.kind AS fuse, f.expected AS fuse_expected, f.allowed AS fuse_allowed
       FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
       LEFT JOIN retention.policy p ON p.name = n.name
+      LEFT JOIN retention.fuses f ON f.policy = n.name
       LEFT JOIN LATERAL (SELECT r.id, r.action, r.started, r.finished, r.success, r.stop_reason, r.affected FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
       LEFT JOIN LATERAL (SELECT pg_catalog.max(r.finished) FILTER (WHERE r.success) AS last_success, pg_catalog.count(*) AS runs,
                                 pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
                            FROM retention.run r WHERE r.policy = n.name) s ON true
      ORDER BY n.name;
-COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed';
+COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed, and whether it waits for retention.approve: the run that the fuse stopped, what limit it was, the rows that would have gone and those allowed';

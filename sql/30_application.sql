@@ -44,19 +44,19 @@ COMMENT ON FUNCTION @extschema@.run_booking_expiration_now() IS 'by hand: expire
 -- ---- Looking ---------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.get_inactive_carts_preview() RETURNS jsonb
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_get_inactive_carts_preview';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_get_inactive_carts_preview';
 COMMENT ON FUNCTION @extschema@.get_inactive_carts_preview() IS 'what cleanup_inactive_carts would do, changing nothing: its keys, and inactive_carts, a list of user_id, cart_id, last_active, items (at most 1,000; truncated)';
 
 CREATE FUNCTION @extschema@.get_old_cart_items_preview() RETURNS jsonb
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_get_old_cart_items_preview';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_get_old_cart_items_preview';
 COMMENT ON FUNCTION @extschema@.get_old_cart_items_preview() IS 'what cleanup_old_cart_items would do, changing nothing: its keys, and old_cart_items, a list of id, cart_id, created_at (at most 1,000; truncated)';
 
 CREATE FUNCTION @extschema@.get_inactive_sessions_preview() RETURNS jsonb
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_get_inactive_sessions_preview';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_get_inactive_sessions_preview';
 COMMENT ON FUNCTION @extschema@.get_inactive_sessions_preview() IS 'the sessions cleanup_inactive_sessions would delete, changing nothing: inactive_sessions, a list of id, user_id, created_at, last_message_time (at most 1,000; truncated), count, cutoff_time';
 
 CREATE FUNCTION @extschema@.get_expired_bookings_preview() RETURNS jsonb
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'retention_get_expired_bookings_preview';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_get_expired_bookings_preview';
 COMMENT ON FUNCTION @extschema@.get_expired_bookings_preview() IS 'the bookings expire_pending_bookings would expire, changing nothing: expired_bookings, a list of booking_id, created_at, minutes_old, total_cost, status (at most 1,000; truncated), count, cutoff_time';
 
 CREATE FUNCTION @extschema@.get_user_activity(OUT user_id text, OUT status text, OUT last_active timestamptz,

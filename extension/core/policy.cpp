@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 
+#include <cmath>
 #include <initializer_list>
 #include <stdexcept>
 #include <utility>
@@ -102,6 +103,10 @@ void require_sense(const Policy& policy) {
     refuse("max_rows must not be negative", "Leave it out for no limit.");
   if (policy.max_fraction && !(*policy.max_fraction >= 0 && *policy.max_fraction <= 1))
     refuse("max_fraction must be between 0 and 1", "For example 0.25: a quarter of the table.");
+  if (policy.max_deviation && *policy.max_deviation != 0 &&
+      !(*policy.max_deviation >= 1 && std::isfinite(*policy.max_deviation)))
+    refuse("max_deviation must be at least 1, or 0",
+           "For example 3: at most three times the median of the last runs; 0: no such limit.");
 }
 
 } // namespace
@@ -199,6 +204,8 @@ Policy read_policy(const Fields& fields) {
   if (field(fields, "max_fraction"))
     policy.max_fraction = number<double>(fields, "max_fraction", real);
   policy.record_keys = truth(fields, "record_keys");
+  if (field(fields, "max_deviation"))
+    policy.max_deviation = number<double>(fields, "max_deviation", real);
   policy.archive_to = static_cast<std::uint32_t>(number(fields, "archive_to"));
   policy.archive_name = text(fields, "archive_name");
   if (policy.subject == policy.target)

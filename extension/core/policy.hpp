@@ -71,6 +71,7 @@ struct Policy {
   std::optional<std::int64_t> max_rows;    ///< the fuse: more victims stop the run before its first change
   std::optional<double> max_fraction;      ///< the same, of the target's rows
   bool record_keys = false;                ///< runs keep the primary keys of the rows they change
+  std::optional<double> max_deviation;     ///< the same, of the median of the last runs; 0: none
   std::uint32_t archive_to = 0;            ///< oid; of action archive
   std::string archive_name;                ///< the last known name
 

@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/rows.hpp"
@@ -63,6 +64,11 @@ private:
       add("warning", policy_.name, "at rest: this database is a copy of the one the policy was made in", resume);
     else if (policy_.paused)
       add("info", policy_.name, "paused", resume);
+    Outcome next = new_outcome(policy_);
+    if (const Fuse fuse(policy_, ""); !fuse.may_begin(next))
+      add("warning", policy_.name, next.message,
+          "SELECT retention.approve(" + core::quote_literal(policy_.name) + ", " + std::to_string(fuse.waits_for()) +
+              ", 'the reason');");
     const Authority before = act_as_keeper();
     const Rows last =
         boundary::query("SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "

@@ -5,6 +5,7 @@
 #include "extension/core/json.hpp"
 #include "extension/core/message.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/history.hpp"
 #include "extension/server/presets.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/rows.hpp"
@@ -209,6 +210,7 @@ std::vector<std::string> run_list() {
   std::vector<std::string> names = store::names_in_order();
   if (!store::load("inactive_carts") && why_no_carts().empty())
     names.insert(names.begin(), "inactive_carts");
+  history::put_last(names);
   return names;
 }
 
@@ -234,7 +236,7 @@ std::string daily_cleanup() {
 }
 
 Outcome apply(const std::string& name) {
-  (void)presets::stored_or_built(name);
+  (void)presets::stored_or_built(name, name == history::policy_name);
   return run(name, {}, {});
 }
 

@@ -115,7 +115,8 @@ void BatchRun::note_stop(const boundary::Caught& caught) {
 /// Chooses the way and what it needs, and records the run as begun; false where there is nothing more to do.
 bool BatchRun::choose() {
   boundary::Scratch scratch;
-  const auto caught = as_owner([&] { choose_rows(); });
+  boundary::enclosed([&] { fuse_.emplace(policy_, outcome_.asked, limits_.slice); });
+  const auto caught = fuse_->may_begin(outcome_) ? as_owner([&] { choose_rows(); }) : std::nullopt;
   if (caught)
     note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
@@ -130,22 +131,20 @@ bool BatchRun::choose() {
 
 void BatchRun::choose_rows() {
   const core::Rule& rule = resolved_->rule;
-  outcome_.cutoff = cutoff_before_now(policy_.expire_after, zone_of(policy_), true);
+  outcome_.cutoff = fuse_->cutoff(cutoff_before_now(policy_.expire_after, zone_of(policy_), true), outcome_);
   outcome_.runs_as = runs_as(policy_);
   outcome_.target = rule.target.label();
   if (resolved_->archive.oid != InvalidOid)
     outcome_.layout = std::make_shared<const Layout>(layout_of(policy_.name, *resolved_));
   push_latest_snapshot();
   strategy_ = choose_strategy(*resolved_, *outcome_.cutoff, limits_.slice.of > 1);
-  const bool has_fuse = resolved_->max_rows || resolved_->max_fraction;
-  Execution execution(*resolved_, options_, outcome_);
   const bool is_list = strategy_->way == Way::versions || strategy_->way == Way::judged;
-  if (has_fuse && !is_list && execution.fuse_blows(count_victims())) {
+  if (!is_list && fuse_->needs_count() && fuse_->blows(rule, count_victims(), outcome_)) {
     pop_snapshot();
     return;
   }
   remembered_ = std::make_unique<Remembered>(*strategy_, rule, *outcome_.cutoff, leaves_, limits_.slice);
-  if (has_fuse && is_list && execution.fuse_blows(remembered_->chosen()))
+  if (is_list && fuse_->blows(rule, remembered_->chosen(), outcome_))
     remembered_->drop(), remembered_.reset();
   pop_snapshot();
   outcome_.walk = walk_name(strategy_->way);
@@ -242,6 +241,7 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
   bool is_done = false;
   for (int attempt = 1; !is_done && !has_stopped_; ++attempt) {
     const Outcome earlier = outcome_;
+    outcome_.begin = begin_of_batch();
     Done done;
     const auto caught = as_owner([&] {
       const Hold hold = attempt <= tries_without_locks ? Hold::look : Hold::lock;

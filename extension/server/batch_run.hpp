@@ -2,6 +2,7 @@
 #include "extension/core/pace.hpp"
 #include "extension/server/batches.hpp"
 #include "extension/server/execution.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/strategy.hpp"
 
 #include <functional>
@@ -34,6 +35,7 @@ private:
   const RunOptions options_{};
   core::Pace pace_;
   core::Leaves leaves_;
+  std::optional<Fuse> fuse_;
   std::optional<Resolved> resolved_;
   std::uint64_t generation_ = 0; ///< of the schema that resolved_ was held against
   std::optional<Strategy> strategy_;

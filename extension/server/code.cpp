@@ -33,11 +33,12 @@ constexpr const char* exported = R"(
       'dependent_tables', (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d) - '{policy,position,relation_name}'::pg_catalog.text[] ORDER BY d.position)
                              FROM retention.policy_dependent d WHERE d.policy = p.name))))";
 
-constexpr std::array<std::string_view, 24> plain_fields = {
+constexpr std::array<std::string_view, 25> plain_fields = {
     "name",        "preset",     "paused",     "target",       "subject",           "path",
     "action",      "set_clause", "archive_to", "time_columns", "time_match",        "time_unit",
     "time_zone",   "never",      "when_null",  "expire_after", "expiry_expression", "condition",
-    "keep_latest", "keep_per",   "max_rows",   "max_fraction", "dependents",        "record_keys"};
+    "keep_latest", "keep_per",   "max_rows",   "max_fraction", "dependents",        "record_keys",
+    "max_deviation"};
 
 bool is_plain_field(const std::string& name) {
   return name == "run_order" || std::find(plain_fields.begin(), plain_fields.end(), name) != plain_fields.end();

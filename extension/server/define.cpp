@@ -65,7 +65,8 @@ const core::Fields& defaults() {
       {"condition", std::nullopt},    {"set_clause", std::nullopt},   {"action", "delete"},
       {"keep_latest", std::nullopt},  {"keep_per", std::nullopt},     {"max_rows", std::nullopt},
       {"max_fraction", std::nullopt}, {"dependents", "refuse"},       {"run_order", "0"},
-      {"archive_to", std::nullopt},   {"archive_name", std::nullopt}, {"record_keys", std::nullopt}};
+      {"archive_to", std::nullopt},   {"archive_name", std::nullopt}, {"record_keys", std::nullopt},
+      {"max_deviation", std::nullopt}};
   return fields;
 }
 

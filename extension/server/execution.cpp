@@ -27,7 +27,7 @@ bool can_look_at(const Selection& selection) {
 
 } // namespace
 
-void Execution::run() {
+void Execution::run(const Fuse& fuse) {
   HeldOpen held(resolved_.rule.target);
   core::Leaves leaves;
   for (int pass = 1; pass == 1 || !again_.empty(); ++pass) {
@@ -38,7 +38,7 @@ void Execution::run() {
     Selection selection = pass == 1 ? select_victims(resolved_.rule, *outcome_.cutoff, leaves)
                                     : select_victims_among(resolved_.rule, *outcome_.cutoff, again_, leaves);
     settle_returned(selection);
-    if (pass == 1 && fuse_blows(selection.victims.size())) {
+    if (pass == 1 && fuse.blows(resolved_.rule, selection.victims.size(), outcome_)) {
       pop_snapshot();
       held.close();
       return;
@@ -52,31 +52,6 @@ void Execution::run() {
   }
   held.close();
   count_path_rows();
-}
-
-/// The fuse: too many victims end the run before its first change, and say so.
-bool Execution::fuse_blows(std::uint64_t victims) {
-  std::string limit;
-  if (resolved_.max_rows && victims > static_cast<std::uint64_t>(*resolved_.max_rows))
-    limit = "max_rows is " + std::to_string(*resolved_.max_rows);
-  if (resolved_.max_fraction && victims != 0) {
-    const auto rows = std::stoull(boundary::single("SELECT pg_catalog.count(*) FROM " + resolved_.rule.target.sql(), {},
-                                                   boundary::View::as_pushed)
-                                      .value_or("0"));
-    if (static_cast<double>(victims) > *resolved_.max_fraction * static_cast<double>(rows))
-      limit = "max_fraction allows " +
-              std::to_string(static_cast<std::uint64_t>(*resolved_.max_fraction * static_cast<double>(rows))) + " of " +
-              std::to_string(rows) + " rows";
-  }
-  if (limit.empty())
-    return false;
-  outcome_.success = false;
-  outcome_.stop_reason = "fuse";
-  outcome_.sqlstate = core::sqlstate::not_in_prerequisite_state;
-  outcome_.message =
-      std::to_string(victims) + " rows of " + outcome_.target + " would go, but " + limit + "; nothing was changed";
-  outcome_.error_hint = "Look with retention.preview; raise the limit with retention.alter_policy if this is right.";
-  return true;
 }
 
 void Execution::count_expired_subjects() {

@@ -1,5 +1,6 @@
 #pragma once
 #include "extension/server/erase.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
@@ -20,11 +21,8 @@ public:
       : resolved_(resolved), options_(options), outcome_(outcome) {}
   Execution(const Resolved&, RunOptions&&, Outcome&) = delete;
 
-  /// Everything in one go, up to three passes while rows change under it.
-  void run();
-
-  /// The fuse: whether so many victims would go that the run must not begin; the outcome then says so.
-  [[nodiscard]] bool fuse_blows(std::uint64_t victims);
+  /// Everything in one go, up to three passes while rows change under it; nothing where the fuse blows.
+  void run(const Fuse& fuse);
 
   /// Changes the victims of one batch that go, under the active snapshot that chose them. With guards, the rows on the
   /// path are held and activity is judged again. Returns the victims that stayed though they may be victims still, for

@@ -7,6 +7,7 @@
 #include "extension/server/catalog.hpp"
 #include "extension/server/erase.hpp"
 #include "extension/server/family.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/presets.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
@@ -258,6 +259,7 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
         {label, "dependent", std::to_string(count), "0", "0", Text(), Text(), sample_keys(members, leaves, sample)});
   }
   look.close();
+  note_preview(policy);
   return out;
 }
 
@@ -278,6 +280,7 @@ std::string preview_dictionary(const std::string& preset) {
   if (look.held() != 0)
     out.set("held", static_cast<std::int64_t>(look.held()));
   look.close();
+  note_preview(policy);
   out.set("cutoff_time", iso(look.cutoff));
   return out.text();
 }

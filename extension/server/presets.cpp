@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/graph.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/history.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/store.hpp"
 
@@ -185,16 +186,35 @@ private:
 
 } // namespace
 
-bool is_preset(const std::string& name) { return find(name) != nullptr; }
+bool is_preset(const std::string& name) { return name == history::policy_name || find(name) != nullptr; }
 
 std::vector<std::string> all() {
   std::vector<std::string> names;
   for (const Convention& convention : conventions())
     names.emplace_back(convention.name);
+  names.emplace_back(history::policy_name);
   return names;
 }
 
+namespace {
+
+/// The preset of the engine itself, whose table is always there.
+core::Policy build_history(const Names& names) {
+  const bool has_tables = names.target != InvalidOid || names.subject != InvalidOid || names.activity != InvalidOid ||
+                          names.images != InvalidOid || names.videos != InvalidOid;
+  const std::string texts = names.time_column + names.activity_time_column + names.activity_condition +
+                            names.condition + names.set_clause + names.time_zone;
+  if (has_tables || !texts.empty() || !names.path.empty())
+    throw Failure(core::sqlstate::invalid_parameter_value,
+                  std::string("preset ") + quote(history::policy_name) + " has no argument but expire_after");
+  return history::policy(names.expire_after);
+}
+
+} // namespace
+
 core::Policy build(const std::string& name, const Names& names) {
+  if (name == history::policy_name)
+    return build_history(names);
   if (const Convention* convention = find(name))
     return Builder(*convention, names).build();
   throw Failure(core::sqlstate::undefined_object, "preset " + quote(name) + " does not exist", "",
@@ -207,6 +227,9 @@ core::Policy stored_or_built(const std::string& name, bool for_run) {
   if (!is_preset(name))
     store::no_such_policy(name);
   core::Policy policy = build(name);
+  // What it removes is fixed; whoever may run policies bounds their history.
+  if (for_run && name == history::policy_name)
+    return policy;
   const AclMode needed = !for_run ? ACL_SELECT : policy.action == core::Action::update ? ACL_UPDATE : ACL_DELETE;
   const Oid owner = catalog::owner(policy.target);
   const bool is_allowed = boundary::server([&] {
@@ -234,7 +257,8 @@ core::Fields fields_of(const core::Policy& policy) {
                       {"set_clause", text(policy.set_clause)},
                       {"time_zone", policy.time_zone.empty() ? settings::naive_time_zone() : policy.time_zone},
                       {"expire_after", policy.expire_after},
-                      {"condition", text(policy.condition)}};
+                      {"condition", text(policy.condition)},
+                      {"expiry_expression", text(policy.expiry_expression)}};
   if (!policy.time_columns.empty())
     fields["time_columns"] = core::array_text(policy.time_columns);
   if (!policy.path.empty())

@@ -1,9 +1,11 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/layout.hpp"
 #include "extension/server/rows.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/settings.hpp"
+#include "extension/server/store.hpp"
 
 #include <algorithm>
 
@@ -16,13 +18,39 @@ using boundary::Arg;
 Arg text_or_null(const std::string& text) { return text.empty() ? Arg::null(TEXTOID) : Arg::of(text); }
 Arg count(std::uint64_t number) { return Arg::of(static_cast<std::int64_t>(number)); }
 
-void write_ledger(const Outcome& outcome, const std::string& relation, const std::string& action, std::uint64_t rows) {
-  if (rows == 0)
-    return;
-  boundary::execute("INSERT INTO retention.batch (run, batch, relation, action, affected) VALUES ($1, $2, $3, $4, $5)",
-                    {Arg::of(outcome.run_id), Arg::of(static_cast<std::int32_t>(std::max(outcome.batches, 1))),
-                     Arg::of(relation), Arg::of(action), count(rows)});
-}
+/// Writes the rows of one batch. What the whole batch cost goes with the first, so that sums are true.
+class Ledger {
+public:
+  /// `subjects`: those whose first rows in this run went with the batch.
+  Ledger(const Outcome& outcome, std::uint64_t subjects)
+      : outcome_(outcome), subjects_(subjects), bytes_(begin_of_batch().wal - outcome.begin.wal),
+        has_columns_(store::has_column("batch", "bytes")) {}
+
+  void write(const std::string& relation, const std::string& action, std::uint64_t rows) {
+    if (rows == 0)
+      return;
+    std::vector<Arg> args{Arg::of(outcome_.run_id), Arg::of(static_cast<std::int32_t>(std::max(outcome_.batches, 1))),
+                          Arg::of(relation), Arg::of(action), count(rows)};
+    if (!has_columns_) {
+      boundary::execute(
+          "INSERT INTO retention.batch (run, batch, relation, action, affected) VALUES ($1, $2, $3, $4, $5)", args);
+      return;
+    }
+    args.push_back(is_first_ ? count(bytes_) : Arg::null(INT8OID));
+    args.push_back(is_first_ ? count(subjects_) : Arg::null(INT8OID));
+    args.push_back(is_first_ ? Arg::time(outcome_.begin.at) : Arg::null(TIMESTAMPTZOID));
+    is_first_ = false;
+    boundary::execute("INSERT INTO retention.batch (run, batch, relation, action, affected, bytes, subjects, duration, "
+                      "wal_position) VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp() - $8, "
+                      "pg_catalog.pg_current_wal_insert_lsn())",
+                      args);
+  }
+
+private:
+  const Outcome& outcome_;
+  std::uint64_t subjects_, bytes_;
+  bool has_columns_, is_first_ = true;
+};
 
 std::string log_line(const Outcome& outcome, const std::string& by) {
   std::string line = "pg_retention: run " + std::to_string(outcome.run_id) + " of policy " +
@@ -82,16 +110,12 @@ void write_run(Outcome& outcome, const std::string& by, const std::string& as) {
 
 /// How a run went about it; unknown to the tables of 0.1.0, which an updated library may meet.
 void write_manner(const Outcome& outcome) {
-  const bool has_columns = boundary::server([] {
-    const Oid table = get_relname_relid("run", get_namespace_oid("retention", false));
-    return get_attnum(table, "pid") != InvalidAttrNumber;
-  });
-  if (!has_columns || outcome.walk.empty())
+  if (!store::has_column("run", "pid") || (outcome.walk.empty() && outcome.slices == 0))
     return;
   boundary::execute("UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid) = "
                     "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9) WHERE id = $1",
                     {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices),
-                     text_or_null(outcome.hand), Arg::of(outcome.walk), Arg::of(outcome.reason),
+                     text_or_null(outcome.hand), text_or_null(outcome.walk), text_or_null(outcome.reason),
                      outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
                      Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
                      Arg::of(static_cast<std::int32_t>(MyProcPid))});
@@ -103,6 +127,14 @@ void write_layout(const Outcome& now, std::uint64_t known) {
     note_layout(*now.layout, now.run_id);
 }
 
+/// On what terms a run was made, where they are not the policy's own.
+void write_terms(const Outcome& outcome) {
+  if ((outcome.approval == 0 && outcome.asked.empty()) || !store::has_column("run", "asked"))
+    return;
+  boundary::execute("UPDATE retention.run SET (approval, asked) = (NULLIF($2, 0), $3) WHERE id = $1",
+                    {Arg::of(outcome.run_id), Arg::of(outcome.approval), text_or_null(outcome.asked)});
+}
+
 std::string role_or_empty(Oid role) { return role == InvalidOid ? std::string() : role_name(role); }
 
 } // namespace
@@ -111,10 +143,14 @@ void record(Outcome& outcome) {
   const std::string by = role_name(caller()), as = role_or_empty(outcome.runs_as);
   const Authority before = act_as_keeper();
   write_run(outcome, by, as);
-  write_ledger(outcome, outcome.target, std::string(core::action_name(outcome.action)), outcome.affected);
+  write_manner(outcome);
+  write_terms(outcome);
+  Ledger ledger(outcome, outcome.subjects);
+  ledger.write(outcome.target, std::string(core::action_name(outcome.action)), outcome.affected);
   for (const auto& [label, rows] : outcome.dependents)
-    write_ledger(outcome, label, "dependent", rows);
+    ledger.write(label, "dependent", rows);
   write_layout(outcome, 0);
+  settle_fuse(outcome);
   give_back(before);
   log_run(outcome);
 }
@@ -124,12 +160,15 @@ void record_batch(Outcome& now, const Outcome& earlier) {
   const Authority before = act_as_keeper();
   write_run(now, by, as);
   write_manner(now);
-  write_ledger(now, now.target, std::string(core::action_name(now.action)), now.affected - earlier.affected);
+  write_terms(now);
+  Ledger ledger(now, now.subjects - earlier.subjects);
+  ledger.write(now.target, std::string(core::action_name(now.action)), now.affected - earlier.affected);
   for (const auto& [label, rows] : now.dependents) {
     const auto known = earlier.dependents.find(label);
-    write_ledger(now, label, "dependent", rows - (known == earlier.dependents.end() ? 0 : known->second));
+    ledger.write(label, "dependent", rows - (known == earlier.dependents.end() ? 0 : known->second));
   }
   write_layout(now, earlier.affected);
+  settle_fuse(now);
   give_back(before);
 }
 
@@ -139,6 +178,10 @@ void record_begun(const Outcome& outcome) {
   standing.stop_reason = "interrupted";
   standing.message = "the run has begun and not ended";
   record_batch(standing, standing);
+}
+
+BatchBegin begin_of_batch() {
+  return boundary::server([] { return BatchBegin{GetCurrentTimestamp(), pgWalUsage.wal_bytes}; });
 }
 
 void log_run(const Outcome& outcome) {

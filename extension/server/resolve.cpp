@@ -232,8 +232,6 @@ Resolved resolve(const core::Policy& policy, const std::vector<std::string>& ext
     (void)catalog::require_column(rule.target, column);
   if (policy.record_keys)
     out.recorded_key = required_key(rule.target);
-  out.max_rows = policy.max_rows;
-  out.max_fraction = policy.max_fraction;
   if (policy.archive_to != InvalidOid)
     out.archive = catalog::relation(policy.archive_to, policy.archive_name);
   const bool spreads = policy.dependents == core::OnDependents::cascade || !policy.declared.empty();

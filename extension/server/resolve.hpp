@@ -34,8 +34,6 @@ struct Resolved {
   std::string zone;                         ///< its time zone
   core::Relation archive;                   ///< of action archive: where the target's rows go; oid 0: nowhere
   std::vector<std::string> recorded_key;    ///< columns of the target's key, where runs keep the keys of their rows
-  std::optional<std::int64_t> max_rows;     ///< the fuse
-  std::optional<double> max_fraction;
 };
 
 /// Finds the tables, columns, path and dependents of a policy, and checks that they are supported. Throws Failure

@@ -6,6 +6,7 @@
 #include "extension/server/catalog.hpp"
 #include "extension/server/constraints.hpp"
 #include "extension/server/execution.hpp"
+#include "extension/server/fuse.hpp"
 #include "extension/server/layout.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/store.hpp"
@@ -19,7 +20,8 @@ namespace {
 using boundary::server;
 
 /// A lock of a policy: of its own kind (the last field), so that no advisory lock of an application can collide. Part 0
-/// is the policy itself, the parts from 1 on its slices, those from 101 on the numbers of slices.
+/// is the policy itself, the parts from 1 on its slices, those from 101 on the numbers of slices, 200 the decision of
+/// its fuse.
 LOCKTAG lock_of(const std::string& name, std::uint32_t part) {
   LOCKTAG tag;
   const auto hash = hash_bytes(reinterpret_cast<const unsigned char*>(name.data()), static_cast<int>(name.size()));
@@ -41,7 +43,7 @@ void release(const std::string& name, std::uint32_t part, LOCKMODE mode) {
   });
 }
 
-constexpr std::uint32_t counts_from = 100;
+constexpr std::uint32_t counts_from = 100, decision = 200;
 
 /// Whether a run in another number of slices is under way. Who asks and who holds take modes that conflict with each
 /// other and not with themselves: slices that begin at the same moment do not take each other for others.
@@ -101,6 +103,8 @@ void unlock_policy(const std::string& name, core::Slice slice) {
   release(name, counts_from + slice.of, RowExclusiveLock);
   release(name, 0, ShareLock);
 }
+
+bool lock_decision(const std::string& name) { return take(name, decision, ExclusiveLock, LockSpan::transaction); }
 
 bool may_run(const core::Policy& policy, Outcome& outcome, LockSpan span, core::Slice slice) {
   if (policy.id != 0 && !store::is_at_home(policy.name)) {
@@ -170,6 +174,7 @@ Outcome new_outcome(const core::Policy& policy) {
   outcome.policy_version = policy.version;
   outcome.action = policy.action;
   outcome.started = outcome.finished = server([] { return GetCurrentTimestamp(); });
+  outcome.begin = begin_of_batch();
   return outcome;
 }
 
@@ -218,18 +223,34 @@ TimestampTz cutoff_before(const std::string& interval, const std::string& zone, 
   return cutoff;
 }
 
+namespace {
+
+/// What the caller asks beyond the policy, in words that two runs share only if they ask the same.
+std::string asked_of(const RunOptions& options) {
+  std::vector<std::string> parts = options.extra_conditions;
+  if (!options.expire_after.empty())
+    parts.insert(parts.begin(), "expire_after " + options.expire_after);
+  return core::join(parts, " AND ");
+}
+
+} // namespace
+
 Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
   require_writable();
   Outcome outcome = new_outcome(policy);
+  outcome.asked = asked_of(options);
   if (may_run(policy, outcome, LockSpan::transaction)) {
     const UnderWay marked(policy.name);
     outcome.run_id = next_run_id();
     Outcome untouched = outcome;
     const auto caught = boundary::attempt([&] {
+      const Fuse fuse(policy, outcome.asked);
+      if (!fuse.may_begin(outcome))
+        return;
       const std::string zone = zone_of(policy);
       const bool is_own = options.expire_after.empty();
-      untouched.cutoff = outcome.cutoff =
-          cutoff_before_now(is_own ? policy.expire_after : options.expire_after, zone, is_own);
+      const TimestampTz own = cutoff_before_now(is_own ? policy.expire_after : options.expire_after, zone, is_own);
+      untouched.cutoff = outcome.cutoff = fuse.cutoff(own, outcome);
       untouched.runs_as = outcome.runs_as = runs_as(policy);
       const Authority before = act_as(outcome.runs_as, zone);
       const Resolved resolved = resolve(policy, options.extra_conditions);
@@ -241,7 +262,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       if (!resolved.recorded_key.empty())
         record_begun(outcome);
       const Deferrable deferred = check_at_once(resolved);
-      Execution(resolved, options, outcome).run();
+      Execution(resolved, options, outcome).run(fuse);
       defer_again(deferred);
       give_back(before);
       outcome.batches = outcome.affected != 0 ? 1 : 0;

@@ -25,6 +25,19 @@ struct RunOptions {
   bool count_expired_subjects = false;
 };
 
+/// Why the fuse stopped a run: the limit, what would have gone and what it allows.
+struct Blown {
+  std::string kind;  ///< max_rows, max_fraction, max_deviation, approval, preview
+  std::string limit; ///< for people
+  std::uint64_t expected = 0, allowed = 0;
+};
+
+/// Where a batch began: what its ledger row measures from.
+struct BatchBegin {
+  TimestampTz at = 0;
+  std::uint64_t wal = 0; ///< bytes of WAL that the session had written
+};
+
 /// What a run did, as retention.result tells it, and a little more for the application functions.
 struct Outcome {
   bool success = true;
@@ -47,6 +60,10 @@ struct Outcome {
   std::optional<std::uint64_t> expected; ///< victims in all, about
   double share = 0;                      ///< of the walk that is done
   std::string sqlstate, error_detail, error_hint;
+  std::optional<Blown> blown; ///< where its fuse stopped it just now
+  std::int64_t approval = 0;  ///< by which it runs; 0: none
+  std::string asked;          ///< by the caller beyond the policy; empty: nothing
+  BatchBegin begin;           ///< of the batch that is under way
 
   std::uint64_t expired_subjects = 0;   ///< where asked for: expired subjects, with victims or without
   std::vector<std::uint64_t> path_rows; ///< distinct rows of each path step whose target rows were affected
@@ -77,6 +94,8 @@ void record_batch(Outcome& now, const Outcome& earlier);
 
 /// Writes a run as one that has begun and not ended: what its rows refer to.
 void record_begun(const Outcome& outcome);
+/// Where this session is now.
+[[nodiscard]] BatchBegin begin_of_batch();
 
 /// Writes the server log's line of a run, where retention.log_runs is on.
 void log_run(const Outcome& outcome);
@@ -84,6 +103,10 @@ void log_run(const Outcome& outcome);
 /// How long the lock that keeps runs of one policy apart is held.
 enum class LockSpan { transaction, session };
 void unlock_policy(const std::string& name, core::Slice slice);
+
+/// Takes the lock, until the transaction ends, under which one of several slices decides for all; false where another
+/// holds it.
+[[nodiscard]] bool lock_decision(const std::string& name);
 
 /// Marks a policy as running in this session, as long as it lives.
 class UnderWay {

@@ -19,6 +19,10 @@ int max_replica_lag_value = 0;
 int max_slot_wal_value = 0;
 int max_archive_queue_value = 0;
 int max_lag_wait_value = 300000;
+double max_deviation_value = 0;
+int deviation_runs_value = 10;
+int history_runs_value = 1000;
+bool require_preview_value = false;
 
 const config_enum_entry walks[] = {{"auto", static_cast<int>(Walk::automatic), false},
                                    {"blocks", static_cast<int>(Walk::blocks), false},
@@ -30,6 +34,14 @@ bool check_zone(char** value, void**, GucSource) {
   if (pg_tzset(*value) != nullptr)
     return true;
   GUC_check_errdetail("Time zone \"%s\" is not known to the server.", *value);
+  return false;
+}
+
+/// Refuses a factor that would stop every run.
+bool check_deviation(double* value, void**, GucSource) {
+  if (*value == 0 || *value >= 1)
+    return true;
+  GUC_check_errdetail("It is at least 1, or 0 for no limit.");
   return false;
 }
 
@@ -56,6 +68,24 @@ void define_pauses() {
                  nullptr, &max_lag_wait_value, 0, INT_MAX, GUC_UNIT_MS);
 }
 
+/// What stops a run before its first change. Who may not define a policy shall not weaken it.
+void define_fuse() {
+  DefineCustomRealVariable("retention.max_deviation",
+                           "A run stops that would take more than so many times the median of the policy's last runs.",
+                           "0 sets no limit.", &max_deviation_value, 0, 0, 1e9, PGC_SUSET, 0, check_deviation, nullptr,
+                           nullptr);
+  DefineCustomIntVariable("retention.deviation_runs", "How many of a policy's last runs the median is taken of.",
+                          nullptr, &deviation_runs_value, deviation_runs_value, 3, 100, PGC_SUSET, 0, nullptr, nullptr,
+                          nullptr);
+  DefineCustomBoolVariable("retention.require_preview",
+                           "The first run of a new or changed policy wants a preview or an approval.", nullptr,
+                           &require_preview_value, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  // Read by the view retention.surplus_runs.
+  DefineCustomIntVariable("retention.history_runs", "How many runs of a policy are kept, failed ones by themselves.",
+                          nullptr, &history_runs_value, history_runs_value, 10, INT_MAX, PGC_SUSET, 0, nullptr, nullptr,
+                          nullptr);
+}
+
 } // namespace
 
 void define() {
@@ -80,6 +110,7 @@ void define() {
   DefineCustomEnumVariable("retention.walk", "Forces the way in which a run walks over the target.", nullptr,
                            &walk_value, walk_value, walks, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   define_pauses();
+  define_fuse();
   MarkGUCPrefixReserved("retention");
 }
 
@@ -99,5 +130,8 @@ int max_replica_lag() { return max_replica_lag_value; }
 int max_slot_wal() { return max_slot_wal_value; }
 int max_archive_queue() { return max_archive_queue_value; }
 int max_lag_wait() { return max_lag_wait_value; }
+double max_deviation() { return max_deviation_value; }
+int deviation_runs() { return deviation_runs_value; }
+bool require_preview() { return require_preview_value; }
 
 } // namespace pg_retention::server::settings

@@ -47,4 +47,11 @@ enum class Walk {
 /// retention.max_lag_wait: milliseconds that a run waits for any of them before it stops.
 [[nodiscard]] int max_lag_wait();
 
+/// retention.max_deviation: the fuse's factor of policies that have none of their own; 0: no limit.
+[[nodiscard]] double max_deviation();
+/// retention.deviation_runs: how many of a policy's last runs the median is taken of.
+[[nodiscard]] int deviation_runs();
+/// retention.require_preview: whether the first run of a new or changed policy wants a preview or an approval.
+[[nodiscard]] bool require_preview();
+
 } // namespace pg_retention::server::settings

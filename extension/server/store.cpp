@@ -47,6 +47,7 @@ constexpr Column columns[] = {
     {"dependents", "text"},
     {"run_order", "int"},
     {"record_keys", "boolean"},
+    {"max_deviation", "double precision"},
 };
 
 /// Runs `body` as the keeper of the store.

@@ -3,13 +3,30 @@
 -- From 0.1.0: committed batches by walks and slices, and what they tell of themselves.
 
 ALTER TABLE retention.run ADD COLUMN slice int, ADD COLUMN slices int, ADD COLUMN hand text, ADD COLUMN walk text,
-    ADD COLUMN reason text, ADD COLUMN expected bigint, ADD COLUMN share double precision, ADD COLUMN pid int;
+    ADD COLUMN reason text, ADD COLUMN expected bigint, ADD COLUMN share double precision, ADD COLUMN pid int,
+    ADD COLUMN approval bigint, ADD COLUMN asked text;
+CREATE INDEX ON retention.run (approval) WHERE approval IS NOT NULL;
+CREATE INDEX ON retention.run (pid, id) WHERE stop_reason = 'interrupted';
+
+ALTER TABLE retention.policy ADD COLUMN record_keys boolean, ADD COLUMN max_deviation double precision;
+
+ALTER TABLE retention.batch ADD COLUMN bytes bigint, ADD COLUMN subjects bigint, ADD COLUMN duration interval, ADD COLUMN wal_position pg_lsn;
+
+-- @from 10_store.sql COMMENT ON COLUMN retention.batch.bytes
+
+-- @whole 14_fuse.sql
+
+-- @from 20_engine.sql CREATE VIEW retention.policies
 
 -- @from 20_engine.sql CREATE VIEW retention.runs
+
+-- @from 20_engine.sql CREATE VIEW retention.ledger
 
 -- @from 20_engine.sql CREATE VIEW retention.progress
 
 -- @from 20_engine.sql CREATE VIEW retention.status
+
+-- @whole 24_history.sql
 
 REVOKE ALL ON retention.progress FROM PUBLIC;
 
@@ -21,9 +38,7 @@ REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, i
 
 -- @whole 22_holds.sql
 
-ALTER TABLE retention.policy ADD COLUMN record_keys boolean;
-
--- @from 20_engine.sql CREATE VIEW retention.policies
+-- @whole 28_undo.sql
 
 DROP FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean);
 
@@ -33,7 +48,19 @@ DROP FUNCTION retention.alter_policy(text, interval, name, regclass, name[], nam
 
 -- @from 20_engine.sql CREATE FUNCTION retention.alter_policy(
 
-REVOKE ALL ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean, double precision) FROM PUBLIC;
 
--- @whole 28_undo.sql
+-- @from 20_engine.sql CREATE FUNCTION retention.preview(
+
+-- @from 20_engine.sql COMMENT ON FUNCTION retention.run_list()
+
+-- @from 20_engine.sql COMMENT ON FUNCTION retention.adopt_preset(
+
+-- @from 30_application.sql CREATE FUNCTION @extschema@.get_inactive_carts_preview()
+
+-- @from 30_application.sql CREATE FUNCTION @extschema@.get_old_cart_items_preview()
+
+-- @from 30_application.sql CREATE FUNCTION @extschema@.get_inactive_sessions_preview()
+
+-- @from 30_application.sql CREATE FUNCTION @extschema@.get_expired_bookings_preview()

@@ -21,7 +21,7 @@ like($help, qr/^  -\Q$_\E\b/m, "the help shows the option -$_") for qw(a q v V h
 like($help, qr/^  -\?, --help/m, 'the help shows -? for help, because -h is the host');
 like($help, qr/--log-format=FORMAT/, 'the help shows the log format');
 like($help, qr/^ +(?:-j, )?--$_\b/m, "the help shows the option --$_") for qw(jobs max-rows max-runtime batch-rows max-rows-per-second sleep no-strict single-transaction progress vacuum);
-like($help, qr/^  $_  \S/m, "the help documents exit code $_") for 0 .. 4;
+like($help, qr/^  $_  \S/m, "the help documents exit code $_") for 0 .. 5;
 like($help, qr/\b$_\b/, "the help names $_") for qw(PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE);
 is((grep { length > 100 } lines($help)), 0, 'no line of the help is longer than 100 characters');
 

@@ -279,19 +279,22 @@ SKIP:
 	like($out, qr/^ policy +\| paused \| target +\| action \| expire after +\| last run +\| outcome/, 'status is a table with a header');
 	like($out, qr/^ inactive_carts \| no +\| public\.cart_items \| delete \| 90 days 02:00:00 \| 2025-05-01T00:00:00\.000000Z +\| success +\| +1200 \|/m, 'status shows the last run of a policy');
 	like($out, qr/^ never_run +\| yes/m, 'status shows a paused policy that never ran');
+	like($out, qr/^ stopped +\| no .*\| needs approval of run 43 +\| +0 \|/m, 'status shows a policy that waits for an approval, and of which run');
 	my (undef, $same) = here(['status'], { PGOPTIONS => '-c intervalstyle=sql_standard -c timezone=Asia/Karachi -c datestyle=German' });
 	is($same, $out, 'status does not depend on the session\'s styles');
 
 	($code, $out) = here([ 'status', '--log-format=json' ]);
-	my ($carts, $never) = objects($out);
+	my ($carts, $never, $stopped) = objects($out);
 	delete $carts->{time};
 	is_deeply($carts,
 		{   policy => 'inactive_carts', paused => JSON::PP::false, target => 'public.cart_items', action => 'delete',
 			expire_after => 'P90DT2H', last_run_id => 42, last_started => '2025-05-01T00:00:00.000000Z',
 			last_finished => '2025-05-01T00:00:01.234567Z', last_outcome => 'success', last_affected => 1200,
-			last_success => '2025-05-01T00:00:01.234567Z', runs => 12, failures => 1 },
+			last_success => '2025-05-01T00:00:01.234567Z', runs => 12, failures => 1,
+			needs_approval => JSON::PP::false, fuse => undef, fuse_run => undef, fuse_expected => undef, fuse_allowed => undef },
 		'status in JSON has every column, the period as an ISO 8601 duration');
 	is_deeply([ @$never{qw(paused last_run_id last_started)} ], [ JSON::PP::true, undef, undef ], 'status in JSON has null for a run that never was');
+	is_deeply([ @$stopped{qw(needs_approval fuse fuse_run fuse_expected fuse_allowed)} ], [ JSON::PP::true, 'max_rows', 43, 1000, 100 ], 'and the fuse that blew');
 }
 
 $server->stop;

@@ -158,7 +158,9 @@ CREATE TABLE stand_in.policies AS SELECT 'inactive_carts'::text AS policy, false
     'delete'::text AS action, '90 days 02:00'::interval AS expire_after, 42::bigint AS last_run_id,
     '2025-05-01 00:00:00+00'::timestamptz AS last_started, '2025-05-01 00:00:01.234567+00'::timestamptz AS last_finished,
     'success'::text AS last_outcome, 1200::bigint AS last_affected, '2025-05-01 00:00:01.234567+00'::timestamptz AS last_success,
-    12::bigint AS runs, 1::bigint AS failures;
-INSERT INTO stand_in.policies VALUES ('never_run', true, 'public.t', 'update', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0);
+    12::bigint AS runs, 1::bigint AS failures, false AS needs_approval, NULL::bigint AS fuse_run, NULL::text AS fuse, NULL::bigint AS fuse_expected,
+    NULL::bigint AS fuse_allowed;
+INSERT INTO stand_in.policies VALUES ('never_run', true, 'public.t', 'update', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, false);
+INSERT INTO stand_in.policies VALUES ('stopped', false, 'public.t', 'delete', '1 day', 44, '2025-05-01 00:00:00+00', '2025-05-01 00:00:01+00', 'failed', 0, NULL, 2, 2, true, 43, 'max_rows', 1000, 100);
 CREATE VIEW retention.status AS SELECT * FROM stand_in.policies;
 GRANT SELECT ON retention.status TO PUBLIC;

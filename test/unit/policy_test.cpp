@@ -136,6 +136,10 @@ TEST(ReadPolicy, RefusesLimitsThatCannotBe) {
   EXPECT_EQ(refusal([] { return read_policy(fields({{"max_rows", "-1"}})); }), "22023");
   EXPECT_EQ(refusal([] { return read_policy(fields({{"max_fraction", "1.5"}})); }), "22023");
   EXPECT_EQ(refusal([] { return read_policy(fields({{"max_fraction", "NaN"}})); }), "22023");
+  for (const char* factor : {"0.5", "-1", "NaN", "Infinity", "0.9999999"})
+    EXPECT_EQ(refusal([&] { return read_policy(fields({{"max_deviation", factor}})); }), "22023") << factor;
+  for (const char* factor : {"0", "1", "2.5"})
+    EXPECT_EQ(read_policy(fields({{"max_deviation", factor}})).max_deviation, std::stod(factor));
   EXPECT_EQ(refusal([] { return read_policy(fields({{"keep_latest", "0"}, {"time_column", "at"}})); }), "22023");
   EXPECT_EQ(read_policy(fields({{"max_rows", "0"}})).max_rows, 0);
 }
