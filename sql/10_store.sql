@@ -119,7 +119,8 @@ CREATE TABLE retention.run (
     reason         text,
     expected       bigint,
     share          double precision,
-    pid            int
+    pid            int,
+    skipped_failed bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE retention.run IS 'one row for each run of a policy, failed runs included';
 CREATE INDEX ON retention.run (policy, id);

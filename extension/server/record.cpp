@@ -88,13 +88,13 @@ void write_manner(const Outcome& outcome) {
   });
   if (!has_columns || outcome.walk.empty())
     return;
-  boundary::execute("UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid) = "
-                    "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9) WHERE id = $1",
-                    {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices),
-                     text_or_null(outcome.hand), Arg::of(outcome.walk), Arg::of(outcome.reason),
-                     outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
-                     Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
-                     Arg::of(static_cast<std::int32_t>(MyProcPid))});
+  boundary::execute(
+      "UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid, skipped_failed) = "
+      "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9, $10) WHERE id = $1",
+      {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices), text_or_null(outcome.hand),
+       Arg::of(outcome.walk), Arg::of(outcome.reason), outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
+       Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
+       Arg::of(static_cast<std::int32_t>(MyProcPid)), count(outcome.failed)});
 }
 
 /// Where rows went, with the first of them.
