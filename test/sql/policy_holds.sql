@@ -40,7 +40,7 @@ INSERT INTO harmless VALUES
     ('retention.alter_policy(text,interval,name,regclass,name[],name[],text,text,text,text,text[],text,text,text,text,regclass,text,bigint,name[],bigint,double precision,integer,regclass,text[])'),
     ('retention.adopt_preset(text,regclass,regclass,name,interval,text,name[],regclass,name,text,regclass,regclass,text,text,boolean)'),
     ('retention.add_activity(text,regclass,name,text,text,text,text)'), ('retention.add_dependent(text,regclass,text,text,regclass)'),
-    ('retention.remove_policy(text,boolean)'), ('retention.pause_policy(text)'), ('retention.resume_policy(text)'),
+    ('retention.remove_policy(text,boolean)'), ('retention.retry_failures(text)'), ('retention.pause_policy(text)'), ('retention.resume_policy(text)'),
     ('retention.add_hold(regclass,text,text,timestamp with time zone)'), ('retention.add_hold(regclass,jsonb,text,timestamp with time zone)'),
     ('retention.release_hold(bigint,text)'), ('retention.refuse_hold_change()'),
     ('get_inactive_carts_preview()'), ('get_old_cart_items_preview()'), ('get_inactive_sessions_preview()'), ('get_expired_bookings_preview()'),
