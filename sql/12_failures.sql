@@ -11,8 +11,8 @@ CREATE TABLE retention.failure (
     message    text NOT NULL,
     detail     text,
     attempts   int NOT NULL DEFAULT 1,
-    first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
-    last_seen  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    first_seen timestamptz NOT NULL DEFAULT now(),
+    last_seen  timestamptz NOT NULL DEFAULT now(),
     next_try   timestamptz NOT NULL
 );
 COMMENT ON TABLE retention.failure IS 'rows of policies'' targets that a run found alone in failing, until a run succeeds with them or finds them gone; see the view retention.failures';

@@ -26,25 +26,32 @@ void BatchRun::settle_failures(bool is_start) {
   boundary::enclosed([&] { failures_.load(); });
   if (!failures_.is_empty()) {
     const auto caught = as_owner([&] { failures_.find(*resolved_, *outcome_.cutoff, leaves_); });
-    const bool has_walked = !is_start && outcome_.success && !has_stopped_ && strategy_->way != Way::judged;
     if (!caught)
-      boundary::enclosed([&] { failures_.forget_solved(has_walked ? outcome_.run_id : 0); });
+      boundary::enclosed([&] { failures_.forget_solved(); });
     else if (is_start)
-      note_end(*caught);
-    if (is_start && remembered_ && strategy_->way != Way::judged)
-      remembered_->source().leave_out(failures_.unreadable());
+      note_stop(*caught);
   }
   boundary::commit_for_now();
   scratch.release();
+}
+
+/// Keeps the walk from reading what cannot be read, and counts it.
+void BatchRun::pass_by_unreadable(Source& source) {
+  source.leave_out(failures_.unreadable());
+  for (const RowKey spot : failures_.unreadable())
+    if (reads_places_ && limits_.slice.has(core::block_of(spot)))
+      ++outcome_.failed;
 }
 
 /// A batch of the walk failed between two positions of its source, which stands at the first again: what was read there
 /// is read once more and halved. Where not even the first part of it could be read, the next batch reads less.
 void BatchRun::recover(std::uint64_t from, std::uint64_t reached) {
   if (reached == from)
-    return narrow_reading();
+    return narrow_reading(remembered_->source());
+  Source& source = remembered_->source();
   std::vector<Victim> victims;
-  while (!has_stopped_ && !read_again(reached, victims)) {
+  const std::size_t most = within_limits(static_cast<std::size_t>(settings::batch_max_rows()));
+  while (!has_stopped_ && !read_on(source, reached, most, victims) && source.narrow()) {
   }
   outcome_.failed += failures_.leave_out(victims);
   std::vector<Candidate> rows;
@@ -54,37 +61,78 @@ void BatchRun::recover(std::uint64_t from, std::uint64_t reached) {
   isolate(rows);
 }
 
-/// Reads on up to a position; false where it did not come so far. The steps of a source grow with each read, and may
-/// have grown over a place that cannot be read: they shrink again with each error, and what was read before it stays.
-bool BatchRun::read_again(std::uint64_t reached, std::vector<Victim>& victims) {
-  Source& source = remembered_->source();
-  const std::size_t most = within_limits(static_cast<std::size_t>(settings::batch_max_rows()));
+/// Reads on up to a position, or until there are so many rows; false where an error came before. The steps of a source
+/// grow with each read, and may have grown over a place that cannot be read: what was read before it stays.
+bool BatchRun::read_on(Source& source, std::uint64_t reached, std::size_t most, std::vector<Victim>& victims) {
   boundary::Scratch scratch;
   const auto caught = as_owner([&] {
     push_latest_snapshot();
-    while (source.position() < reached && victims.size() < most)
+    while (source.position() < reached && !source.at_end() && victims.size() < most)
       source.read(most - victims.size(), victims);
     pop_snapshot();
   });
   boundary::commit_for_now();
   scratch.release();
-  if (!caught)
-    return true;
-  if (!is_of_rows(*caught))
-    note_end(*caught);
-  else
+  if (caught && !is_of_rows(*caught))
+    note_stop(*caught);
+  else if (caught)
     fault_ = *caught;
-  return !source.narrow();
+  return !caught;
 }
 
-/// The source cannot read what comes next: it takes in less, down to a row or a block that is set apart and passed by.
-void BatchRun::narrow_reading() {
-  Source& source = remembered_->source();
+/// A source cannot read what comes next: it takes in less, down to a row or a block that is set apart and passed by.
+void BatchRun::narrow_reading(Source& source) {
   if (source.narrow())
     return;
   const RowKey spot = source.spot();
   source.skip();
   set_apart(spot, *fault_);
+}
+
+/// Whether a list whose statement fails for some row can be chosen range by range instead: not where rows are compared
+/// with each other, which no range can tell.
+bool BatchRun::may_choose_by_ranges(const boundary::Caught& caught) const {
+  return is_of_rows(caught) && strategy_ && (strategy_->way == Way::versions || strategy_->way == Way::judged) &&
+         resolved_->rule.keep_latest == 0;
+}
+
+/// Makes the list of victims by the policy's statement for one range of blocks after another; a place that cannot be
+/// read or judged is set apart. Batches are judged again by the whole statement.
+void BatchRun::choose_by_ranges(const boundary::Caught& caught) {
+  strategy_->way = Way::judged;
+  strategy_->reason += ", and chosen range by range, because the statement as a whole fails (" + caught.sqlstate + ")";
+  outcome_.walk = walk_name(strategy_->way);
+  outcome_.reason = strategy_->reason;
+  touched_.clear();
+  remembered_ = std::make_unique<Remembered>(resolved_->rule);
+  std::unique_ptr<BlockSource> source;
+  const auto stopped = as_owner([&] {
+    source = std::make_unique<BlockSource>(resolved_->rule, *outcome_.cutoff, leaves_, limits_.slice, nullptr);
+  });
+  if (stopped)
+    return note_stop(*stopped);
+  reads_places_ = true;
+  settle_failures(true);
+  pass_by_unreadable(*source);
+  constexpr std::size_t most = 65536;
+  std::vector<Victim> victims;
+  while (!has_stopped_ && !source->at_end()) {
+    if (!read_on(*source, UINT64_MAX, most, victims) && !has_stopped_)
+      narrow_reading(*source);
+    for (const Victim& victim : victims)
+      remembered_->add(victim.key);
+    victims.clear();
+  }
+  remembered_->close();
+  bool blows = false;
+  const auto unknown = as_owner([&] {
+    push_latest_snapshot();
+    blows = Execution(*resolved_, options_, outcome_).fuse_blows(remembered_->chosen());
+    pop_snapshot();
+  });
+  if (unknown && !has_stopped_)
+    note_stop(*unknown);
+  has_stopped_ = has_stopped_ || blows;
 }
 
 /// Whether the change of no row at all fails too: then no row is to blame, and the run ends. Asked once.
@@ -102,7 +150,7 @@ bool BatchRun::fails_without_rows() {
   boundary::commit_for_now();
   scratch.release();
   if (fault)
-    note_end(*fault);
+    note_stop(*fault);
   return has_stopped_;
 }
 
@@ -152,7 +200,7 @@ void BatchRun::set_apart(RowKey row, const boundary::Caught& fault) {
     boundary::Caught last = fault;
     last.hint = std::to_string(failed_now_) + " rows failed in this run and " + std::to_string(failures_.size()) +
                 " before, as many as retention.max_failures allows; see retention.failures.";
-    return note_end(last);
+    return note_stop(last);
   }
   boundary::Scratch scratch;
   std::string key;
@@ -163,7 +211,7 @@ void BatchRun::set_apart(RowKey row, const boundary::Caught& fault) {
     key = Failures::key_of(place[0], leaves_);
   });
   if (caught) {
-    note_end(*caught);
+    note_stop(*caught);
   } else if (!key.empty()) {
     ++failed_now_;
     ++outcome_.failed;

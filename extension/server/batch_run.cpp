@@ -38,7 +38,12 @@ BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcom
 
 void BatchRun::run() {
   if (choose()) {
-    settle_failures(true);
+    // A list that was chosen by ranges has met what failed before.
+    const bool is_settled = reads_places_ && strategy_->way == Way::judged;
+    if (!is_settled)
+      settle_failures(true);
+    if (strategy_->way != Way::judged)
+      pass_by_unreadable(remembered_->source());
     walk();
     try_again();
     settle_failures(false);
@@ -108,13 +113,16 @@ void BatchRun::note_stop(const boundary::Caught& caught) {
   note_failure(outcome_, caught);
   if (is_passing(caught.sqlstate))
     outcome_.stop_reason = "locked";
+  has_stopped_ = true;
 }
 
 /// Chooses the way and what it needs, and records the run as begun; false where there is nothing more to do.
 bool BatchRun::choose() {
   boundary::Scratch scratch;
   const auto caught = as_owner([&] { choose_rows(); });
-  if (caught)
+  if (caught && may_choose_by_ranges(*caught))
+    choose_by_ranges(*caught);
+  else if (caught)
     note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
@@ -147,6 +155,7 @@ void BatchRun::choose_rows() {
     remembered_->drop(), remembered_.reset();
   pop_snapshot();
   outcome_.walk = walk_name(strategy_->way);
+  reads_places_ = strategy_->way == Way::keys || strategy_->way == Way::ranges;
   outcome_.reason = strategy_->reason;
   if (!remembered_)
     return;
@@ -280,7 +289,7 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
       ended = Ended::faulted;
       boundary::commit_for_now();
     } else if (!is_passing(caught->sqlstate) || attempt == most_tries) {
-      note_end(*caught);
+      note_stop(*caught);
       ended = Ended::stopped;
     } else {
       boundary::commit();
@@ -289,14 +298,6 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
   }
   scratch.release();
   return *ended;
-}
-
-/// An error that ends the run.
-void BatchRun::note_end(const boundary::Caught& caught) {
-  note_failure(outcome_, caught);
-  if (is_passing(caught.sqlstate))
-    outcome_.stop_reason = "locked";
-  has_stopped_ = true;
 }
 
 /// Writes how the run stands while it is on: as one that was interrupted, which it is if nothing more is written.

@@ -49,6 +49,7 @@ private:
   Failures failures_;
   std::uint64_t failed_now_ = 0;          ///< rows found alone in failing by this run
   std::optional<boundary::Caught> fault_; ///< of the last batch that failed for its rows
+  bool reads_places_ = false;             ///< whether the target is read range by range
   bool is_probed_ = false;                ///< whether it is known that the statements pass where they meet no row
   bool is_at_rows_ = false;               ///< whether as_owner() has come to its body
 
@@ -83,12 +84,14 @@ private:
   enum class Ended { done, stopped, faulted };
   [[nodiscard]] Ended one_batch(const Body& body, const std::function<void()>& undo);
   [[nodiscard]] bool is_of_rows(const boundary::Caught& caught) const;
-  void note_end(const boundary::Caught& caught);
   void walk_list();
   void settle_failures(bool is_start);
+  void pass_by_unreadable(Source& source);
   void recover(std::uint64_t from, std::uint64_t reached);
-  [[nodiscard]] bool read_again(std::uint64_t reached, std::vector<Victim>& victims);
-  void narrow_reading();
+  [[nodiscard]] bool read_on(Source& source, std::uint64_t reached, std::size_t most, std::vector<Victim>& victims);
+  void narrow_reading(Source& source);
+  [[nodiscard]] bool may_choose_by_ranges(const boundary::Caught& caught) const;
+  void choose_by_ranges(const boundary::Caught& caught);
   void isolate(const std::vector<Candidate>& rows);
   [[nodiscard]] bool fails_without_rows();
   [[nodiscard]] bool has_enough_failures() const;

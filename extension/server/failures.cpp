@@ -41,6 +41,18 @@ RowKey place_of(const std::string& key, std::uint16_t leaf) {
   return core::row_key(leaf, block, static_cast<std::uint16_t>(offset));
 }
 
+/// Whether a block can be read, as far as its page goes.
+bool can_be_read(RowKey row, Oid leaf) {
+  return !boundary::attempt([&] {
+    server([&] {
+      Relation const table = table_open(leaf, AccessShareLock);
+      if (core::block_of(row) < RelationGetNumberOfBlocks(table))
+        ReleaseBuffer(ReadBuffer(table, core::block_of(row)));
+      table_close(table, NoLock);
+    });
+  });
+}
+
 /// The equality of a column's type, written out with its schema: nothing else is on the owner's search_path.
 std::string equality(Oid type) {
   const Oid oid = server([&] { return lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr; });
@@ -72,11 +84,10 @@ void Failures::load() {
     return;
   const Authority before = act_as_keeper();
   for (const boundary::Row& row :
-       boundary::query("SELECT id, run, relation::pg_catalog.oid, key::pg_catalog.text, next_try > "
+       boundary::query("SELECT id, relation::pg_catalog.oid, key::pg_catalog.text, next_try > "
                        "pg_catalog.clock_timestamp() FROM retention.failure WHERE policy = $1 ORDER BY relation, id",
                        {Arg::of(policy_)}))
-    entries_.push_back({std::stoll(*row[0]), std::stoll(*row[1]), static_cast<Oid>(std::stoul(*row[2])), *row[3],
-                        row[4] == "t", false, false, 0});
+    entries_.push_back({std::stoll(*row[0]), static_cast<Oid>(std::stoul(*row[1])), *row[2], row[3] == "t", false, 0});
   give_back(before);
 }
 
@@ -111,11 +122,12 @@ void Failures::find_in_leaf(const core::Relation& leaf, std::uint16_t number, co
       continue;
     }
     entry->row = place_of(entry->key, number);
-    entry->is_block = core::offset_of(entry->row) == 0;
-    if (entry->is_block && entry->waits)
-      unreadable_.insert(entry->row);
-    if (!entry->is_block)
+    if (core::offset_of(entry->row) != 0)
       found.push_back(entry);
+    else if (can_be_read(entry->row, leaf.oid))
+      entry->is_solved = true;
+    else if (entry->waits)
+      unreadable_.insert(entry->row);
   }
   // A key that cannot be read back into its type, or a table whose key became another: its rows are tried anew.
   (void)boundary::attempt([&] { find_by_key(leaf, number, by_key, found); });
@@ -205,10 +217,10 @@ std::size_t Failures::leave_out(std::vector<RowKey>& rows) const {
   return waiting_.empty() ? 0 : take_out(rows, [&](RowKey row) { return waits(row); });
 }
 
-void Failures::forget_solved(std::int64_t walked) {
+void Failures::forget_solved() {
   std::vector<std::string> ids;
   for (const Entry& entry : entries_)
-    if (entry.is_solved || (entry.is_block && !entry.waits && walked != 0 && entry.run != walked))
+    if (entry.is_solved)
       ids.push_back(std::to_string(entry.id));
   if (ids.empty())
     return;
@@ -251,11 +263,11 @@ void Failures::record(std::int64_t run, Oid leaf, const std::string& key, const 
   boundary::execute(
       R"(INSERT INTO retention.failure AS f (policy, relation, key, run, sqlstate, message, detail, next_try)
          VALUES ($1, $2::pg_catalog.regclass, $3::pg_catalog.jsonb, $4, $5, $6, NULLIF($7, ''),
-                 pg_catalog.clock_timestamp() + LEAST($8, $9) * interval '1 second')
+                 pg_catalog.now() + LEAST($8, $9) * interval '1 second')
          ON CONFLICT (policy, relation, pg_catalog.jsonb_hash_extended(key, 0)) DO UPDATE
            SET run = EXCLUDED.run, sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, detail = EXCLUDED.detail,
-               attempts = f.attempts + 1, last_seen = pg_catalog.clock_timestamp(),
-               next_try = pg_catalog.clock_timestamp() + LEAST($8 * 2 ^ LEAST(f.attempts, 40), $9) * interval '1 second')",
+               attempts = f.attempts + 1, last_seen = pg_catalog.now(),
+               next_try = pg_catalog.now() + LEAST($8 * 2 ^ LEAST(f.attempts, 40), $9) * interval '1 second')",
       {Arg::of(policy_), Arg::oid(leaf), Arg::of(key), Arg::of(run), Arg::of(fault.sqlstate), Arg::of(message),
        Arg::of(detail), Arg::of(std::int32_t{settings::failure_pause()}),
        Arg::of(std::int32_t{settings::failure_pause_max()})});

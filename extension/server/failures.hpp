@@ -30,9 +30,8 @@ public:
   void load();
   /// Finds their rows, as the policy's owner, and judges them. Never fails for a row.
   void find(const Resolved& resolved, TimestampTz cutoff, core::Leaves& leaves);
-  /// Removes entries of rows that are gone or no victims any more. Those of blocks go once a whole walk passed over
-  /// them: `walked` is the run that did, 0 for none.
-  void forget_solved(std::int64_t walked);
+  /// Removes entries of rows that are gone or no victims any more, and of blocks that can be read again.
+  void forget_solved();
 
   [[nodiscard]] bool is_empty() const { return entries_.empty(); }
   /// How many rows were left out when the run began.
@@ -54,11 +53,11 @@ public:
 
 private:
   struct Entry {
-    std::int64_t id, run;
+    std::int64_t id;
     Oid relation;
     std::string key; ///< JSON
     bool waits;
-    bool is_solved = false, is_block = false;
+    bool is_solved = false;
     core::RowKey row = 0;
   };
   std::string policy_;

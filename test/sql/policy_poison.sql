@@ -195,13 +195,22 @@ SELECT retention.alter_policy('p', condition => '100 / target.n >= 0') \gset
 :run
 SELECT is(outcome() || ' ' || failed('p'), 't|done|697|3|0 stay 3 told 697 kept 3 {"id": 100} {"id": 101} {"id": 400}', 'G13 rows whose condition raises are set apart');
 :run
-SELECT is(outcome(), 't|done|0|0|0 stay 3 told 0 kept 3', 'G13 and not even read while they wait');
+SELECT is(outcome(), 't|done|0|3|0 stay 3 told 0 kept 3', 'G13 and not even read while they wait');
 UPDATE t SET n = 1;
 :run
 SELECT is(outcome(), 't|done|0|3|0 stay 3 told 0 kept 3', 'until their time comes');
 SELECT retention.retry_failures() \gset
 :run
 SELECT is(outcome(), 't|done|3|0|0 stay 0 told 3 kept 0', 'G13 and are forgotten when they went');
+-- The same where the victims are chosen as a list: by versions, and judged again.
+SET retention.walk = list;
+SELECT format('SELECT retention.alter_policy(''p'', condition => %L) FROM case_of('''')', condition), 'UPDATE t SET n = 0 WHERE id IN (100, 101, 400)', rtrim(:'run', ';'),
+       format('SELECT is(outcome() || '' '' || failed(''p''), ''t|done|697|3|0 stay 3 told 697 kept 3 {"id": 100} {"id": 101} {"id": 400}'', %L)', 'G13 a list whose statement raises is chosen range by range: ' || condition),
+       format('SELECT is(last(''walk || '''' '''' || (reason LIKE ''''%%chosen range by range, because the statement as a whole fails (22012)'''')''), ''list true'', %L)', 'and says so: ' || condition),
+       rtrim(:'run', ';'),
+       format('SELECT is(outcome(), ''t|done|0|3|0 stay 3 told 0 kept 3'', %L)', 'G13 a list leaves them out while they wait: ' || condition)
+  FROM unnest(ARRAY['100 / target.n >= 0', '100 / target.n >= (SELECT min(x) FROM generate_series(0, 3) x)']) condition \gexec
+RESET retention.walk;
 DROP TABLE t;
 SELECT retention.remove_policy('p') \gset
 

@@ -65,7 +65,7 @@ for my $policy ('keys', 'ranges')
 		is(run($policy, $settings), 't|done|' . (9000 - $there) . '|1', "G13 $title: a block that cannot be read is passed by");
 		is(failures($policy), 'items "block 37" XX001', "G13 $title: and told");
 		is(ledger(), 9000 - $there, "G4 $title: the ledger has the rows that went");
-		is(run($policy, $settings), 't|done|0|0', "G13 $title: while it waits it is not read");
+		is(run($policy, $settings), 't|done|0|1', "G13 $title: while it waits it is not read");
 		overwrite('items', 37, $page);
 		is(ask('SELECT count(*) FROM items'), $there, "$title: its rows stand when it is mended");
 		ask("SELECT retention.retry_failures('$policy')");
@@ -73,7 +73,27 @@ for my $policy ('keys', 'ranges')
 		is(failures($policy), '', "G13 $title: which forgets the block");
 	}
 }
-is(run('ranges', 'SET retention.walk = list; '), 't|done|0|0', 'a list of nothing');
+
+# --- And where the victims are chosen as a list, because other tables decide
+{
+	ask(q{TRUNCATE items; CREATE TABLE seen (user_id int, at timestamptz);
+		INSERT INTO seen SELECT g, now() FROM generate_series(1, 5) g;
+		INSERT INTO items SELECT g, 1 + g % 50, now() - interval '1 year', repeat('x', 50) FROM generate_series(1, 9000) g;
+		SELECT retention.add_policy('activity', 'items', '90 days', 'at');
+		SELECT retention.add_activity('activity', 'seen', 'at', 'activity.user_id = subject.user_id')});
+	my $victims = q{FROM items WHERE user_id > 5};
+	my ($there, $all) = split /\|/, ask(qq{SELECT count(*) FILTER (WHERE ctid >= '(37,0)' AND ctid < '(38,0)'), count(*) $victims});
+	my $page = overwrite('items', 37);
+	is(run('activity'), 't|done|' . ($all - $there) . '|1', 'G13 a list: a block that cannot be read is passed by');
+	is(failures('activity'), 'items "block 37" XX001', 'G13 a list: and told');
+	is(run('activity'), 't|done|0|1', 'G13 a list: while it waits it is not read');
+	overwrite('items', 37, $page);
+	is(ask("SELECT count(*) $victims"), $there, 'a list: its rows stand when it is mended');
+	ask('SELECT retention.retry_failures()');
+	is(run('activity'), "t|done|$there|0", 'G13 a list: and go with the next try');
+	is(failures('activity'), '', 'G13 a list: which forgets the block');
+	is(ask('SELECT count(*) FROM items'), 900, 'G1 a list: rows with activity stay');
+}
 
 # --- Values out of line
 for my $action ('delete', 'archive')
