@@ -8,6 +8,7 @@
 #include "extension/server/code.hpp"
 #include "extension/server/define.hpp"
 #include "extension/server/explain.hpp"
+#include "extension/server/failures.hpp"
 #include "extension/server/fuse.hpp"
 #include "extension/server/history.hpp"
 #include "extension/server/look.hpp"
@@ -122,6 +123,14 @@ Datum retention_check(PG_FUNCTION_ARGS) {
       for (boundary::Row& row : server::findings(server::presets::stored_or_built(name)))
         rows.push_back(std::move(row));
     return server::set_of(fcinfo, rows);
+  });
+}
+
+PG_FUNCTION_INFO_V1(retention_retry_failures);
+Datum retention_retry_failures(PG_FUNCTION_ARGS) {
+  return enter(fcinfo, [](FunctionCallInfo fcinfo) {
+    const auto ended = static_cast<std::int64_t>(server::end_pauses(server::argument(fcinfo, 0)));
+    return boundary::server([&] { return Int64GetDatum(ended); });
   });
 }
 

@@ -17,7 +17,7 @@ using Text = std::optional<std::string>;
 std::string columns(const std::string& run_id) {
   return "r.success, r.message, r.policy, " + run_id +
          " AS run_id, r.action, r.affected, r.subjects, r.dependents, r.skipped_locked, r.skipped_blocked, "
-         "r.skipped_held, r.skipped_returned, " +
+         "r.skipped_held, r.skipped_returned, r.skipped_failed, " +
          instant("r.cutoff", "cutoff") + ", " + instant("r.started", "started") + ", " +
          instant("r.finished", "finished") +
          ", pg_catalog.date_part('epoch', r.started) AS began_at, "
@@ -211,6 +211,7 @@ Outcome outcome_of(const Rows& rows, const Share& share) {
   outcome.skipped_blocked = value("skipped_blocked");
   outcome.skipped_held = value("skipped_held");
   outcome.skipped_returned = value("skipped_returned");
+  outcome.skipped_failed = value("skipped_failed");
   outcome.cutoff = value("cutoff");
   outcome.started = value("started");
   outcome.finished = value("finished");
@@ -258,7 +259,7 @@ Outcome sum_of(const std::vector<Outcome>& slices) {
       sum.action = slice.action;
   for (Text Outcome::*count :
        {&Outcome::affected, &Outcome::subjects, &Outcome::skipped_locked, &Outcome::skipped_blocked,
-        &Outcome::skipped_held, &Outcome::skipped_returned, &Outcome::batches})
+        &Outcome::skipped_held, &Outcome::skipped_returned, &Outcome::skipped_failed, &Outcome::batches})
     sum.*count = total(slices, count);
   sum.dependents = total_dependents(slices);
   sum.cutoff = extreme(slices, &Outcome::cutoff, false);

@@ -18,7 +18,7 @@ struct Outcome {
   bool success = false;
   std::string message;
   std::optional<std::string> run_id, action, affected, subjects, dependents;
-  std::optional<std::string> skipped_locked, skipped_blocked, skipped_held, skipped_returned;
+  std::optional<std::string> skipped_locked, skipped_blocked, skipped_held, skipped_returned, skipped_failed;
   std::optional<std::string> cutoff, started, finished;
   std::optional<double> began_at, ended_at; ///< seconds since 1970
   std::optional<double> duration_ms;

@@ -101,6 +101,7 @@ std::string particulars(const Outcome& outcome) {
   add_count(outcome.skipped_blocked, "skipped as blocked");
   add_count(outcome.skipped_held, "skipped as held");
   add_count(outcome.skipped_returned, "skipped as returned");
+  add_count(outcome.skipped_failed, "failed");
   if (outcome.cutoff)
     add("cutoff " + *outcome.cutoff);
   if (outcome.batches)
@@ -136,6 +137,7 @@ Json json_line(const Outcome& outcome) {
   line["skipped"]["blocked"] = parsed_value(outcome.skipped_blocked);
   line["skipped"]["held"] = parsed_value(outcome.skipped_held);
   line["skipped"]["returned"] = parsed_value(outcome.skipped_returned);
+  line["skipped"]["failed"] = parsed_value(outcome.skipped_failed);
   line["cutoff"] = text_value(outcome.cutoff);
   line["started"] = text_value(outcome.started);
   line["finished"] = text_value(outcome.finished);

@@ -123,7 +123,8 @@ CREATE TABLE retention.run (
     share          double precision,
     pid            int,
     approval       bigint,
-    asked          text
+    asked          text,
+    skipped_failed bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE retention.run IS 'one row for each run of a policy, failed runs included';
 CREATE INDEX ON retention.run (policy, id);

@@ -20,7 +20,8 @@ CREATE TYPE retention.result AS (
     batches          int,
     stop_reason      text,
     sqlstate         text,
-    error_detail     text
+    error_detail     text,
+    skipped_failed   bigint
 );
 COMMENT ON TYPE retention.result IS 'what a run did: rows of the target affected, distinct subjects, rows of dependents by table, rows skipped and why, the cutoff, and how it ended';
 
@@ -30,23 +31,23 @@ COMMENT ON FUNCTION retention.library_version() IS 'version of the loaded librar
 
 CREATE FUNCTION retention.apply(policy text) RETURNS retention.result
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_apply';
-COMMENT ON FUNCTION retention.apply(text) IS 'runs a policy (stored, or a preset) in the caller''s transaction, all or nothing, with the rights of the policy''s owner, and records the run. Errors: 42704 no such policy; an error of the run itself is success = false. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.apply(text) IS 'runs a policy (stored, or a preset) in the caller''s transaction, all or nothing (a row that cannot be removed undoes it all), with the rights of the policy''s owner, and records the run. Errors: 42704 no such policy; an error of the run itself is success = false. May be called by roles granted EXECUTE';
 
 CREATE PROCEDURE retention.run(policy text, max_rows bigint DEFAULT NULL, max_runtime interval DEFAULT NULL, batch_rows bigint DEFAULT NULL,
     strict boolean DEFAULT true, slice int DEFAULT NULL, slices int DEFAULT NULL, max_rows_per_second bigint DEFAULT NULL,
     sleep interval DEFAULT NULL, INOUT result retention.result DEFAULT NULL)
     LANGUAGE C AS 'MODULE_PATHNAME', 'retention_run';
-COMMENT ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) IS 'runs a policy batch by batch, each in a transaction of its own that also writes its ledger rows. Every batch judges its rows and their subjects right before its commit; with strict => false the subject is judged at the batch''s snapshot and not again. max_rows, max_runtime: where to stop; batch_rows: rows a batch instead of the measured pace; slice of slices (1 to 64): one of several sessions that share the work; max_rows_per_second and sleep (after each batch): how gently, default the settings retention.max_rows_per_second and retention.batch_sleep. stop_reason: done, max_rows, max_runtime, paused, running, fuse, locked, lag, cancelled, error. A killed run is shown as interrupted with what it really did. Errors: 2D000 inside a transaction block, 22023 for limits that are not positive or a slice that is none. May be called by roles granted EXECUTE';
+COMMENT ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) IS 'runs a policy batch by batch, each in a transaction of its own that also writes its ledger rows. Every batch judges its rows and their subjects right before its commit; with strict => false the subject is judged at the batch''s snapshot and not again. max_rows, max_runtime: where to stop; batch_rows: rows a batch instead of the measured pace; slice of slices (1 to 64): one of several sessions that share the work; max_rows_per_second and sleep (after each batch): how gently, default the settings retention.max_rows_per_second and retention.batch_sleep. stop_reason: done, max_rows, max_runtime, paused, running, fuse, locked, lag, cancelled, error. A row that cannot be removed is found by halving its batch, told in retention.failures and counted as skipped_failed; the rest goes on, up to retention.max_failures of them. A killed run is shown as interrupted with what it really did. Errors: 2D000 inside a transaction block, 22023 for limits that are not positive or a slice that is none. May be called by roles granted EXECUTE';
 
 CREATE PROCEDURE retention.run_all(INOUT results jsonb DEFAULT NULL)
     LANGUAGE C AS 'MODULE_PATHNAME', 'retention_run_all';
-COMMENT ON PROCEDURE retention.run_all(jsonb) IS 'retention.run for everything that retention.run_list() lists, in order; one failing policy does not stop the others. Returns an array of policy, success, message, run_id, affected, stop_reason. May be called by roles granted EXECUTE';
+COMMENT ON PROCEDURE retention.run_all(jsonb) IS 'retention.run for everything that retention.run_list() lists, in order; one failing policy does not stop the others. Returns an array of policy, success, message, run_id, affected, failed (rows), stop_reason. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, sample int DEFAULT 5,
     OUT relation text, OUT role text, OUT expected_rows bigint, OUT blocked bigint, OUT held bigint,
-    OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb) RETURNS SETOF record
+    OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb, OUT failed bigint) RETURNS SETOF record
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_preview';
-COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, and up to sample keys. Changes no row of any policy; in a transaction that may write it notes that the policy was looked at (retention.previewed). Works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, up to sample keys, and those that failed and wait for their next try (retention.failures). Changes no row of any policy; in a transaction that may write it notes that the policy was looked at (retention.previewed). Works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.explain(policy text, OUT step int, OUT what text, OUT relation text, OUT statement text, OUT reason text,
     OUT indexes text[]) RETURNS SETOF record
@@ -142,7 +143,7 @@ CREATE VIEW retention.runs AS
     SELECT id, policy, policy_version, run_by, runs_as, action, success, message, affected, subjects, dependents,
            skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished,
            finished - started AS duration, batches, stop_reason, sqlstate, error_detail, statistics,
-           slice, slices, hand, walk, reason, asked, approval
+           slice, slices, hand, walk, reason, asked, approval, skipped_failed
       FROM retention.run;
 COMMENT ON VIEW retention.runs IS 'every run of every policy: who, when, how long, the frozen cutoff, counts and outcome; failed runs included';
 
@@ -170,7 +171,8 @@ CREATE VIEW retention.status AS
            l.id AS last_run_id, l.started AS last_started, l.finished AS last_finished,
            CASE WHEN l.success THEN l.stop_reason WHEN NOT l.success THEN 'failed' END AS last_outcome,
            l.affected AS last_affected, s.last_success, COALESCE(s.runs, 0) AS runs, COALESCE(s.failures, 0) AS failures,
-           f.run IS NOT NULL AS needs_approval, f.run AS fuse_run, f.kind AS fuse, f.expected AS fuse_expected, f.allowed AS fuse_allowed
+           f.run IS NOT NULL AS needs_approval, f.run AS fuse_run, f.kind AS fuse, f.expected AS fuse_expected, f.allowed AS fuse_allowed,
+           (SELECT pg_catalog.count(*) FROM retention.failure f WHERE f.policy = n.name) AS failed_rows
       FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
       LEFT JOIN retention.policy p ON p.name = n.name
       LEFT JOIN retention.fuses f ON f.policy = n.name
@@ -179,4 +181,4 @@ CREATE VIEW retention.status AS
                                 pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
                            FROM retention.run r WHERE r.policy = n.name) s ON true
      ORDER BY n.name;
-COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed, and whether it waits for retention.approve: the run that the fuse stopped, what limit it was, the rows that would have gone and those allowed';
+COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed, and whether it waits for retention.approve: the run that the fuse stopped, what limit it was, the rows that would have gone and those allowed, and how many rows stand in retention.failures';

@@ -11,6 +11,6 @@ namespace pg_retention::core {
 
 /// Why rows stayed, as a tail for a message: `; skipped 3 (2 locked, 1 returned to activity)`. Empty for none.
 [[nodiscard]] std::string skipped_tail(std::uint64_t locked, std::uint64_t blocked, std::uint64_t held,
-                                       std::uint64_t returned);
+                                       std::uint64_t returned, std::uint64_t failed = 0);
 
 } // namespace pg_retention::core

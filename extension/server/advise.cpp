@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/failures.hpp"
 #include "extension/server/fuse.hpp"
 #include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
@@ -69,6 +70,7 @@ private:
       add("warning", policy_.name, next.message,
           "SELECT retention.approve(" + core::quote_literal(policy_.name) + ", " + std::to_string(fuse.waits_for()) +
               ", 'the reason');");
+    look_at_failures();
     const Authority before = act_as_keeper();
     const Rows last =
         boundary::query("SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
@@ -83,6 +85,26 @@ private:
           "SELECT * FROM retention.runs WHERE policy = " + core::quote_literal(policy_.name) + " ORDER BY id DESC;");
     else if (last[0][2] == "t")
       add("warning", policy_.name, "last success was at " + *last[0][1] + ", more than two days ago", run);
+  }
+
+  /// Rows that could not be removed, by what they raised.
+  void look_at_failures() {
+    if (!Failures::are_kept())
+      return;
+    const Authority before = act_as_keeper();
+    const Rows found = boundary::query(
+        "SELECT f.relation::pg_catalog.text, pg_catalog.count(*), f.sqlstate, (pg_catalog.array_agg(f.message ORDER BY "
+        "f.last_seen DESC))[1], pg_catalog.min(f.next_try) FROM retention.failure f WHERE f.policy = $1 GROUP BY "
+        "f.relation, f.sqlstate ORDER BY 2 DESC, 1, 3",
+        {Arg::of(policy_.name)});
+    give_back(before);
+    const std::string policy = core::quote_literal(policy_.name);
+    for (const Row& row : found)
+      add("warning", *row[0],
+          (row[1] == "1" ? "1 row" : *row[1] + " rows") + " could not be removed: " + *row[3] + " (" + *row[2] +
+              "); next try from " + *row[4] + " on",
+          "SELECT * FROM retention.failures WHERE policy = " + policy +
+              "; -- mend what keeps them, then SELECT retention.retry_failures(" + policy + ");");
   }
 
   /// Whether a valid, complete index of the table begins with these columns, in any order.

@@ -41,6 +41,7 @@ void BatchRun::fill(Hold hold, Done& done) {
     do
       source.read(most - done.rows - part.victims.size(), part.victims);
     while (!streams && !source.at_end() && done.rows + part.victims.size() < most && has_time());
+    outcome_.failed += failures_.leave_out(part.victims);
     trust(part);
     change_part(execution, part, hold, done);
     done.rows += part.victims.size();
@@ -131,6 +132,8 @@ void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done)
   for (const Candidate& candidate : candidates)
     rows.push_back(candidate.row);
   follow_versions(rows, leaves_);
+  // Those that failed meanwhile are told already.
+  (void)failures_.leave_out(rows);
   sort_uniquely(rows);
   Execution execution(*resolved_, options_, outcome_);
   std::vector<RowKey> victims;

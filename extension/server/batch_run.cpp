@@ -5,7 +5,6 @@
 #include "extension/core/message.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
-#include "extension/server/constraints.hpp"
 #include "extension/server/layout.hpp"
 #include "extension/server/settings.hpp"
 
@@ -41,12 +40,19 @@ bool may_come_of_looking(const std::string& sqlstate) {
 BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome)
     : policy_(policy), limits_(limits), outcome_(outcome),
       pace_(settings::batch_target(), static_cast<std::size_t>(settings::batch_max_rows())),
-      again_(std::make_unique<Spool>(settings::work_mem() / 4)) {}
+      again_(std::make_unique<Spool>(settings::work_mem() / 4)), failures_(policy.name) {}
 
 void BatchRun::run() {
   if (choose()) {
+    // A list that was chosen by ranges has met what failed before.
+    const bool is_settled = reads_places_ && strategy_->way == Way::judged;
+    if (!is_settled)
+      settle_failures(true);
+    if (strategy_->way != Way::judged)
+      pass_by_unreadable(remembered_->source());
     walk();
     try_again();
+    settle_failures(false);
   }
   finish();
 }
@@ -62,6 +68,7 @@ void BatchRun::drop() noexcept {
 /// Runs `body` with the owner's rights in a subtransaction, the target held open and the policy held against the schema
 /// as it is.
 std::optional<boundary::Caught> BatchRun::as_owner(const std::function<void()>& body) {
+  is_at_rows_ = false;
   return boundary::attempt([&] {
     const Authority before = act_as(runs_as(policy_), zone_of(policy_));
     if (!resolved_)
@@ -72,9 +79,11 @@ std::optional<boundary::Caught> BatchRun::as_owner(const std::function<void()>& 
     if (shape_.empty() || generation_ != boundary::schema_generation())
       follow_schema();
     require_rights(*resolved_);
-    const Deferrable deferred = check_at_once(*resolved_);
+    // Whatever a row sets off is checked in its batch, with the owner's rights, where it can still be undone. The
+    // transaction is ours alone, so nothing has to be put back.
+    boundary::execute("SET CONSTRAINTS ALL IMMEDIATE");
+    is_at_rows_ = true;
     body();
-    defer_again(deferred);
     held.close();
     give_back(before);
   });
@@ -110,6 +119,7 @@ void BatchRun::note_stop(const boundary::Caught& caught) {
   note_failure(outcome_, caught);
   if (is_passing(caught.sqlstate))
     outcome_.stop_reason = "locked";
+  has_stopped_ = true;
 }
 
 /// Chooses the way and what it needs, and records the run as begun; false where there is nothing more to do.
@@ -117,7 +127,9 @@ bool BatchRun::choose() {
   boundary::Scratch scratch;
   boundary::enclosed([&] { fuse_.emplace(policy_, outcome_.asked, limits_.slice); });
   const auto caught = fuse_->may_begin(outcome_) ? as_owner([&] { choose_rows(); }) : std::nullopt;
-  if (caught)
+  if (caught && may_choose_by_ranges(*caught))
+    choose_by_ranges(*caught);
+  else if (caught)
     note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
@@ -148,6 +160,7 @@ void BatchRun::choose_rows() {
     remembered_->drop(), remembered_.reset();
   pop_snapshot();
   outcome_.walk = walk_name(strategy_->way);
+  reads_places_ = strategy_->way == Way::keys || strategy_->way == Way::ranges;
   outcome_.reason = strategy_->reason;
   if (!remembered_)
     return;
@@ -167,12 +180,23 @@ void BatchRun::walk() {
   if (strategy_->way != Way::judged) {
     Source& source = remembered_->source();
     while (!source.at_end() && may_go_on()) {
-      const std::uint64_t position = source.position();
-      if (!one_batch([&](Hold hold, Done& done) { fill(hold, done); }, [&] { source.go_back(position); }))
-        return;
+      const std::uint64_t from = source.position();
+      std::uint64_t reached = from;
+      const auto undo = [&] {
+        reached = source.position();
+        source.go_back(from);
+      };
+      const Ended ended = one_batch([&](Hold hold, Done& done) { fill(hold, done); }, undo);
+      if (ended == Ended::faulted)
+        recover(from, reached);
     }
     return;
   }
+  walk_list();
+}
+
+/// The same over a list whose rows are judged batch by batch.
+void BatchRun::walk_list() {
   Spool& list = remembered_->list();
   for (std::uint64_t first = 0; first < list.size() && may_go_on();) {
     std::vector<RowKey> rows;
@@ -180,8 +204,13 @@ void BatchRun::walk() {
       rows.push_back(candidate.row);
     first += rows.size();
     note_progress(static_cast<double>(first) / static_cast<double>(list.size()), list.size());
-    if (!one_batch([&](Hold hold, Done& done) { judge(rows, hold, done); }, [] {}))
-      return;
+    outcome_.failed += failures_.leave_out(rows);
+    if (one_batch([&](Hold hold, Done& done) { judge(rows, hold, done); }, [] {}) != Ended::faulted)
+      continue;
+    std::vector<Candidate> candidates;
+    for (const RowKey row : rows)
+      candidates.push_back({row, 0, static_cast<std::uint32_t>(Fate::changed)});
+    isolate(candidates);
   }
 }
 
@@ -228,18 +257,18 @@ void BatchRun::try_round(bool is_backwards, bool is_together) {
       candidates.insert(candidates.end(), part.begin(), part.end());
     }
     done += count;
-    (void)one_batch([&](Hold, Done& batch) { judge_again(candidates, batch); }, [] {});
+    if (one_batch([&](Hold, Done& batch) { judge_again(candidates, batch); }, [] {}) == Ended::faulted)
+      isolate(candidates);
   }
   trying_->drop();
 }
 
-/// One transaction: judge, change, write the ledger, commit; again, after `undo`, where others came between. False
-/// where the run has to end.
-bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
+/// One transaction: judge, change, write the ledger, commit; again, after `undo`, where others came between.
+BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
   boundary::Scratch scratch;
   const std::int64_t began = GetCurrentTimestamp();
-  bool is_done = false;
-  for (int attempt = 1; !is_done && !has_stopped_; ++attempt) {
+  std::optional<Ended> ended;
+  for (int attempt = 1; !ended; ++attempt) {
     const Outcome earlier = outcome_;
     outcome_.begin = begin_of_batch();
     Done done;
@@ -256,15 +285,20 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
       keep(done);
       commit_batch(earlier);
       pace_.measured(done.rows, GetCurrentTimestamp() - began);
-      is_done = true;
+      ended = Ended::done;
       continue;
     }
     outcome_ = earlier;
     undo();
+    // What others did between a look and a statement may look like a row's own fault, until locks rule it out.
     const bool needs_locks = attempt <= tries_without_locks && may_come_of_looking(caught->sqlstate);
-    if ((!needs_locks && !is_passing(caught->sqlstate)) || attempt == most_tries) {
+    if (!needs_locks && is_of_rows(*caught)) {
+      fault_ = *caught;
+      ended = Ended::faulted;
+      boundary::commit_for_now();
+    } else if ((!needs_locks && !is_passing(caught->sqlstate)) || attempt == most_tries) {
       note_stop(*caught);
-      has_stopped_ = true;
+      ended = Ended::stopped;
     } else {
       boundary::commit();
       boundary::wait(attempt * 10);
@@ -273,7 +307,7 @@ bool BatchRun::one_batch(const Body& body, const std::function<void()>& undo) {
     }
   }
   scratch.release();
-  return is_done;
+  return *ended;
 }
 
 /// Writes how the run stands while it is on: as one that was interrupted, which it is if nothing more is written.
@@ -299,8 +333,8 @@ void BatchRun::commit_batch(const Outcome& earlier) {
 
 void BatchRun::finish() {
   if (outcome_.success && !has_stopped_) {
-    outcome_.message = plain_message(outcome_) +
-                       core::skipped_tail(outcome_.locked, outcome_.blocked, outcome_.held, outcome_.returned);
+    outcome_.message = plain_message(outcome_) + core::skipped_tail(outcome_.locked, outcome_.blocked, outcome_.held,
+                                                                    outcome_.returned, outcome_.failed);
     outcome_.share = 1;
   }
   outcome_.finished = GetCurrentTimestamp();

@@ -2,6 +2,7 @@
 #include "extension/core/pace.hpp"
 #include "extension/server/batches.hpp"
 #include "extension/server/execution.hpp"
+#include "extension/server/failures.hpp"
 #include "extension/server/fuse.hpp"
 #include "extension/server/strategy.hpp"
 
@@ -47,6 +48,12 @@ private:
   bool has_stopped_ = false;
   core::KeyNumbers found_subjects_; ///< by statements; as many as memory allows
   bool is_pause_due_ = false;       ///< after a batch, where there is more to do
+  Failures failures_;
+  std::uint64_t failed_now_ = 0;          ///< rows found alone in failing by this run
+  std::optional<boundary::Caught> fault_; ///< of the last batch that failed for its rows
+  bool reads_places_ = false;             ///< whether the target is read range by range
+  bool is_probed_ = false;                ///< whether it is known that the statements pass where they meet no row
+  bool is_at_rows_ = false;               ///< whether as_owner() has come to its body
 
   /// What one batch did beside the outcome, forgotten where it is undone.
   struct Done {
@@ -75,7 +82,22 @@ private:
   void judge_again(const std::vector<Candidate>& candidates, Done& done);
   void count_subjects(const std::vector<core::RowKey>& subjects, Done& done);
   void count_returned(const std::vector<core::RowKey>& chosen, std::vector<core::RowKey> victims);
-  [[nodiscard]] bool one_batch(const Body& body, const std::function<void()>& undo);
+  /// How a batch ended: committed; the run has to end; undone by an error that single rows may have raised, fault_.
+  enum class Ended { done, stopped, faulted };
+  [[nodiscard]] Ended one_batch(const Body& body, const std::function<void()>& undo);
+  [[nodiscard]] bool is_of_rows(const boundary::Caught& caught) const;
+  void walk_list();
+  void settle_failures(bool is_start);
+  void pass_by_unreadable(Source& source);
+  void recover(std::uint64_t from, std::uint64_t reached);
+  [[nodiscard]] bool read_on(Source& source, std::uint64_t reached, std::size_t most, std::vector<Victim>& victims);
+  void narrow_reading(Source& source);
+  [[nodiscard]] bool may_choose_by_ranges(const boundary::Caught& caught) const;
+  void choose_by_ranges(const boundary::Caught& caught);
+  void isolate(const std::vector<Candidate>& rows);
+  [[nodiscard]] bool fails_without_rows();
+  [[nodiscard]] bool has_enough_failures() const;
+  void set_apart(core::RowKey row, const boundary::Caught& fault);
   void keep(const Done& done);
   [[nodiscard]] std::size_t within_limits(std::size_t size) const;
   [[nodiscard]] bool may_go_on();

@@ -96,6 +96,7 @@ std::string run_all_in_batches(const std::vector<std::string>& names) {
     core::JsonObject out;
     out.set("policy", name).set("success", outcome.success).set("message", outcome.message);
     out.set("run_id", outcome.run_id).set("affected", static_cast<std::int64_t>(outcome.affected));
+    out.set("failed", static_cast<std::int64_t>(outcome.failed));
     results.push_back(out.set("stop_reason", outcome.stop_reason).text());
   }
   return "[" + core::join(results, ", ") + "]";

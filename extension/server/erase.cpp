@@ -150,6 +150,21 @@ Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selecti
   return out;
 }
 
+void change_nothing(const Resolved& resolved, core::Leaves& leaves) {
+  std::vector<core::Relation> tables{resolved.rule.target};
+  for (const Edge& edge : resolved.edges)
+    if (edge.action == EdgeAction::remove)
+      tables.push_back(edge.bond.child);
+  for (const core::Relation& table : tables)
+    for (const core::Relation& leaf : catalog::leaves(table)) {
+      const core::RowChange what = change_of(resolved, leaves, leaves.number(leaf.oid), 0);
+      if (what.archive.oid == InvalidOid)
+        (void)boundary::change_count(core::plain_statement(what), {tid_array({})});
+      else
+        (void)change({what}, {tid_array({})});
+    }
+}
+
 namespace {
 
 /// Emptied rows by leaf and by the edges they hang on: a row may hang on several, and is updated once.

@@ -29,6 +29,10 @@ struct Erased {
 [[nodiscard]] Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection,
                                     std::int64_t run_id);
 
+/// Makes the changes of a run to no row at all: what fails then is no row's doing but the statement's (a replica
+/// identity that is missing, a statement trigger that objects).
+void change_nothing(const Resolved& resolved, core::Leaves& leaves);
+
 /// A row of a family that was kept back would leave it torn: throws Failure 23001.
 [[noreturn]] void torn(const core::Relation& relation);
 

@@ -6,6 +6,7 @@
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/erase.hpp"
+#include "extension/server/failures.hpp"
 #include "extension/server/family.hpp"
 #include "extension/server/fuse.hpp"
 #include "extension/server/presets.hpp"
@@ -234,6 +235,10 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
   Look look(policy, as_of);
   core::Leaves leaves;
   Selection selection = select_victims(look.resolved.rule, look.cutoff, leaves, true);
+  Failures failures(policy.name);
+  failures.load();
+  failures.find(look.resolved, look.cutoff, leaves);
+  const std::string failed = std::to_string(failures.leave_out(selection.victims));
   const LegalHolds holds(look.resolved, look.clock);
   const FamilyTree tree = gather_families(look.resolved, selection, Hold::none, holds);
   std::uint64_t blocked = 0, held = 0;
@@ -248,15 +253,15 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
   Rows out;
   out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked),
                  std::to_string(held), when(selection.oldest), when(selection.newest),
-                 sample_keys(rows, leaves, sample)});
+                 sample_keys(rows, leaves, sample), failed});
   for (const auto& [label, count] : count_dependents(look.resolved, tree)) {
     std::vector<RowKey> members;
     for (std::uint32_t row = tree.victims;
          row < tree.family.size() && members.size() < static_cast<std::size_t>(sample); ++row)
       if (tree.family.goes(row) && tree.labels[tree.label_of[row]] == label)
         members.push_back(tree.family.key(row));
-    out.push_back(
-        {label, "dependent", std::to_string(count), "0", "0", Text(), Text(), sample_keys(members, leaves, sample)});
+    out.push_back({label, "dependent", std::to_string(count), "0", "0", Text(), Text(),
+                   sample_keys(members, leaves, sample), "0"});
   }
   look.close();
   note_preview(policy);

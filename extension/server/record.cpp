@@ -112,13 +112,14 @@ void write_run(Outcome& outcome, const std::string& by, const std::string& as) {
 void write_manner(const Outcome& outcome) {
   if (!store::has_column("run", "pid") || (outcome.walk.empty() && outcome.slices == 0))
     return;
-  boundary::execute("UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid) = "
-                    "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9) WHERE id = $1",
-                    {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices),
-                     text_or_null(outcome.hand), text_or_null(outcome.walk), text_or_null(outcome.reason),
-                     outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
-                     Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
-                     Arg::of(static_cast<std::int32_t>(MyProcPid))});
+  boundary::execute(
+      "UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid, skipped_failed) = "
+      "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9, $10) WHERE id = $1",
+      {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices), text_or_null(outcome.hand),
+       text_or_null(outcome.walk), text_or_null(outcome.reason),
+       outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
+       Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
+       Arg::of(static_cast<std::int32_t>(MyProcPid)), count(outcome.failed)});
 }
 
 /// Where rows went, with the first of them.

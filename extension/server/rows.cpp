@@ -111,7 +111,8 @@ Row result_row(const Outcome& outcome) {
           std::to_string(outcome.batches),
           outcome.stop_reason,
           or_null(outcome.sqlstate),
-          or_null(outcome.error_detail)};
+          or_null(outcome.error_detail),
+          number(outcome.failed)};
 }
 
 Datum composite(FunctionCallInfo fcinfo, const Row& row) {
@@ -119,7 +120,8 @@ Datum composite(FunctionCallInfo fcinfo, const Row& row) {
     TupleDesc shape = nullptr;
     if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
       elog(ERROR, "return type must be a row type");
-    if (shape->natts != static_cast<int>(row.size()))
+    // The type of an earlier version has fewer columns; new ones come last.
+    if (shape->natts > static_cast<int>(row.size()))
       elog(ERROR, "result has %zu columns, %d expected", row.size(), shape->natts);
     AttInMetadata* const meta = TupleDescGetAttInMetadata(shape);
     return HeapTupleGetDatum(BuildTupleFromCStrings(meta, c_strings(row)));

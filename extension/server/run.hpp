@@ -50,7 +50,7 @@ struct Outcome {
   std::uint64_t subjects = 0;                      ///< distinct subjects whose rows were affected
   std::map<std::string, std::uint64_t> dependents; ///< rows by table
   std::map<std::string, std::string> roles;        ///< of a preset's dependents: `images` -> the table's name
-  std::uint64_t locked = 0, blocked = 0, held = 0, returned = 0;
+  std::uint64_t locked = 0, blocked = 0, held = 0, returned = 0, failed = 0;
   std::optional<TimestampTz> cutoff;
   TimestampTz started = 0, finished = 0;
   int batches = 0;
@@ -71,7 +71,7 @@ struct Outcome {
   std::shared_ptr<const Layout> layout; ///< of action archive: where rows go
   std::string statistics;               ///< JSON for retention.runs.statistics, set by the application functions
 
-  [[nodiscard]] std::uint64_t skipped() const { return locked + blocked + held + returned; }
+  [[nodiscard]] std::uint64_t skipped() const { return locked + blocked + held + returned + failed; }
 };
 
 /// Now, less the interval, counted in the zone's calendar. Throws Failure 22023 unless the interval is positive

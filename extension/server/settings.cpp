@@ -23,6 +23,9 @@ double max_deviation_value = 0;
 int deviation_runs_value = 10;
 int history_runs_value = 1000;
 bool require_preview_value = false;
+int max_failures_value = 100;
+int failure_pause_value = 3600;
+int failure_pause_max_value = 604800;
 
 const config_enum_entry walks[] = {{"auto", static_cast<int>(Walk::automatic), false},
                                    {"blocks", static_cast<int>(Walk::blocks), false},
@@ -50,6 +53,16 @@ void define_integer(const char* name, const char* meaning, const char* detail, i
                     int unit) {
   DefineCustomIntVariable(name, meaning, detail, value, *value, least, most, PGC_USERSET, unit, nullptr, nullptr,
                           nullptr);
+}
+
+/// What a run does with rows that it cannot remove.
+void define_failures() {
+  define_integer("retention.max_failures", "The most rows that a run sets apart because each alone raises an error.",
+                 "0 lets the first error end the run.", &max_failures_value, 0, 1000000, 0);
+  define_integer("retention.failure_pause", "Pause after which a row that raised an error is tried again.",
+                 "It doubles with each attempt.", &failure_pause_value, 0, INT_MAX, GUC_UNIT_S);
+  define_integer("retention.failure_pause_max", "The longest such pause.", nullptr, &failure_pause_max_value, 0,
+                 INT_MAX, GUC_UNIT_S);
 }
 
 /// What a run does between its batches.
@@ -111,6 +124,7 @@ void define() {
                            &walk_value, walk_value, walks, PGC_USERSET, 0, nullptr, nullptr, nullptr);
   define_pauses();
   define_fuse();
+  define_failures();
   MarkGUCPrefixReserved("retention");
 }
 
@@ -126,6 +140,9 @@ std::size_t work_mem() {
   return std::size_t{1024} * static_cast<std::size_t>(work_mem_value < 0 ? maintenance_work_mem : work_mem_value);
 }
 Walk walk() { return static_cast<Walk>(walk_value); }
+int max_failures() { return max_failures_value; }
+int failure_pause() { return failure_pause_value; }
+int failure_pause_max() { return failure_pause_max_value; }
 int max_replica_lag() { return max_replica_lag_value; }
 int max_slot_wal() { return max_slot_wal_value; }
 int max_archive_queue() { return max_archive_queue_value; }

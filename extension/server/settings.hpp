@@ -38,6 +38,13 @@ enum class Walk {
 /// retention.walk: the forced walk.
 [[nodiscard]] Walk walk();
 
+/// retention.max_failures: rows that a run may find alone in failing before it gives up; 0: the first error ends it.
+[[nodiscard]] int max_failures();
+/// retention.failure_pause, retention.failure_pause_max: seconds until a row that failed is tried again, at first and
+/// at most; it doubles with each attempt.
+[[nodiscard]] int failure_pause();
+[[nodiscard]] int failure_pause_max();
+
 /// retention.max_replica_lag: milliseconds by which a standby's replay may be behind; 0: no limit.
 [[nodiscard]] int max_replica_lag();
 /// retention.max_slot_wal: megabytes of WAL that an active replication slot may hold back; 0: no limit.

@@ -70,13 +70,17 @@ void BlockSource::read(std::size_t most, std::vector<Victim>& victims) {
   if (at_end())
     return;
   const Range& range = ranges_[leaf_];
-  const BlockNumber block = core::block_of(at_);
-  const BlockNumber until = std::min({block + stride_, slice_.end(block), range.blocks});
-  const RowKey end = core::row_key(0, until, 0);
+  RowKey end = end_of_read();
+  if (hops_over_spot(end))
+    return;
   const std::size_t before = victims.size();
   const bool is_done =
       chains_ != nullptr ? read_keys(range, end, most, victims) : read_statement(range, end, most, victims);
   at_ = is_done ? end : (victims.back().key & in_leaf) + 1;
+  if (rows_ != 0) {
+    rows_ = rows_ < MaxHeapTuplesPerPage ? rows_ * 2 : 0;
+    return skip_to_slice();
+  }
   // As many blocks the next time as give about what is asked for.
   const std::size_t found = victims.size() - before;
   const BlockNumber widest = chains_ != nullptr ? most_blocks_by_keys : most_blocks_by_statement;
@@ -85,6 +89,58 @@ void BlockSource::read(std::size_t most, std::vector<Victim>& victims) {
   else if (found < most / 2)
     stride_ = std::min(stride_ * 2, widest);
   skip_to_slice();
+}
+
+/// Up to where the next read goes, at most.
+RowKey BlockSource::end_of_read() const {
+  const BlockNumber block = core::block_of(at_);
+  const std::uint32_t offset = core::offset_of(at_) + rows_;
+  if (rows_ != 0 && offset <= MaxHeapTuplesPerPage)
+    return core::row_key(0, block, static_cast<std::uint16_t>(offset));
+  return core::row_key(0, std::min({block + stride_, slice_.end(block), ranges_[leaf_].blocks}), 0);
+}
+
+/// Goes over a place that must not be read, where it stands before one; else ends the read before the next.
+bool BlockSource::hops_over_spot(RowKey& end) {
+  const RowKey leaf = core::row_key(ranges_[leaf_].number, 0, 0);
+  const RowKey here = core::offset_of(at_) == 0 ? at_ : core::row_key(0, core::block_of(at_), 0);
+  if (spots_.count(leaf | here) != 0 || spots_.count(leaf | at_) != 0) {
+    at_ = spots_.count(leaf | here) != 0 ? core::row_key(0, core::block_of(at_) + 1, 0) : at_ + 1;
+    skip_to_slice();
+    return true;
+  }
+  const auto next = spots_.upper_bound(leaf | at_);
+  if (next != spots_.end() && core::leaf_of(*next) == ranges_[leaf_].number)
+    end = std::min(end, *next & in_leaf);
+  return false;
+}
+
+bool BlockSource::narrow() {
+  // A block is halved by places; the first, which no row has, fails where the block itself cannot be read.
+  constexpr std::uint32_t first_part = 256;
+  if (rows_ == 1)
+    return false;
+  if (stride_ > 1)
+    stride_ /= 2;
+  else
+    rows_ = rows_ == 0 ? first_part : rows_ / 2;
+  return true;
+}
+
+RowKey BlockSource::spot() { return core::row_key(ranges_[leaf_].number, 0, 0) | at_; }
+
+void BlockSource::skip() {
+  spots_.insert(spot());
+  RowKey end = 0;
+  (void)hops_over_spot(end);
+}
+
+bool ListSource::narrow() {
+  constexpr std::size_t first_part = 1024;
+  if (most_ == 1)
+    return false;
+  most_ = std::min(most_ / 2, first_part);
+  return true;
 }
 
 bool BlockSource::read_keys(const Range& range, RowKey end, std::size_t most, std::vector<Victim>& victims) {
@@ -145,8 +201,7 @@ ListSource::ListSource(Spool& spool, const core::Leaves& leaves) : spool_(spool)
 }
 
 void ListSource::read(std::size_t most, std::vector<Victim>& victims) {
-  const std::vector<Candidate> candidates = spool_.read(next_, most);
-  next_ += candidates.size();
+  const std::vector<Candidate> candidates = spool_.read(next_, std::min(most, most_));
   std::vector<RowKey> rows;
   std::vector<std::uint32_t> xmins;
   for (const Candidate& candidate : candidates) {
@@ -164,6 +219,8 @@ void ListSource::read(std::size_t most, std::vector<Victim>& victims) {
     // The places of a table that was rewritten meanwhile mean nothing; its rows are the next run's.
     victims.push_back({rows[i], candidates[i].chain, is_same ? fates[i] : core::Fate::gone});
   }
+  next_ += candidates.size();
+  most_ = most_ > SIZE_MAX / 2 ? SIZE_MAX : most_ * 2;
 }
 
 double ListSource::share() const {

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -26,6 +27,15 @@ public:
   /// Where it stands, for coming back when a batch is undone.
   [[nodiscard]] virtual std::uint64_t position() const = 0;
   virtual void go_back(std::uint64_t position) = 0;
+
+  /// After a read that raised an error: the next one takes in less. False where it cannot: the place that it begins at
+  /// is the one that cannot be read.
+  [[nodiscard]] virtual bool narrow() = 0;
+  /// That place, offset 0 standing for a whole block; and going on behind it.
+  [[nodiscard]] virtual core::RowKey spot() = 0;
+  virtual void skip() = 0;
+  /// Places that must not be read.
+  virtual void leave_out(const std::set<core::RowKey>&) {}
 
   /// The schema has changed: leaves that are not among these any more are left alone, others have these names.
   virtual void keep_leaves(const std::vector<core::Relation>& leaves) = 0;
@@ -49,6 +59,10 @@ public:
   [[nodiscard]] bool at_end() const override { return leaf_ == ranges_.size(); }
   [[nodiscard]] std::uint64_t position() const override { return (std::uint64_t{leaf_} << 48) | at_; }
   void go_back(std::uint64_t position) override;
+  [[nodiscard]] bool narrow() override;
+  [[nodiscard]] core::RowKey spot() override;
+  void skip() override;
+  void leave_out(const std::set<core::RowKey>& spots) override { spots_ = spots; }
   void keep_leaves(const std::vector<core::Relation>& leaves) override;
   void note_written(TransactionId xid) override { written_.insert(xid); }
   [[nodiscard]] double share() const override;
@@ -67,13 +81,17 @@ private:
   std::string column_; ///< of the target: with chains, the key
   Oid type_ = InvalidOid;
   std::vector<Range> ranges_;
-  std::uint64_t blocks_ = 0; ///< of all leaves
-  std::size_t leaf_ = 0;     ///< where it stands: index into ranges_, and the place in it
-  core::RowKey at_ = 0;      ///< block and offset
-  BlockNumber stride_;       ///< blocks a read
+  std::uint64_t blocks_ = 0;     ///< of all leaves
+  std::size_t leaf_ = 0;         ///< where it stands: index into ranges_, and the place in it
+  core::RowKey at_ = 0;          ///< block and offset
+  BlockNumber stride_;           ///< blocks a read
+  std::uint32_t rows_ = 0;       ///< places a read, where a block is read in parts; 0: whole blocks
+  std::set<core::RowKey> spots_; ///< left out: rows, and blocks as offset 0
   std::unordered_set<TransactionId> written_;
 
   void skip_to_slice();
+  [[nodiscard]] core::RowKey end_of_read() const;
+  [[nodiscard]] bool hops_over_spot(core::RowKey& end);
   [[nodiscard]] bool read_keys(const Range& range, core::RowKey end, std::size_t most, std::vector<Victim>& victims);
   [[nodiscard]] bool read_statement(const Range& range, core::RowKey end, std::size_t most,
                                     std::vector<Victim>& victims);
@@ -89,6 +107,9 @@ public:
   [[nodiscard]] bool at_end() const override { return next_ >= spool_.size(); }
   [[nodiscard]] std::uint64_t position() const override { return next_; }
   void go_back(std::uint64_t position) override { next_ = position; }
+  [[nodiscard]] bool narrow() override;
+  [[nodiscard]] core::RowKey spot() override { return spool_.read(next_, 1).at(0).row; }
+  void skip() override { ++next_; }
   void keep_leaves(const std::vector<core::Relation>& leaves) override;
   [[nodiscard]] double share() const override;
   [[nodiscard]] std::optional<std::uint64_t> expected() const override { return spool_.size(); }
@@ -98,6 +119,7 @@ private:
   const core::Leaves& leaves_;
   std::vector<Oid> files_; ///< by leaf, when the list was made
   std::uint64_t next_ = 0;
+  std::size_t most_ = SIZE_MAX; ///< rows a read
 };
 
 } // namespace pg_retention::server

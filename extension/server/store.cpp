@@ -2,6 +2,7 @@
 
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
+#include "extension/server/failures.hpp"
 
 namespace pg_retention::server::store {
 namespace {
@@ -249,6 +250,7 @@ void remove(const std::string& name) {
       no_such_policy(name);
     return true;
   });
+  forget_failures(name);
 }
 
 void pause(const std::string& name) { update(name, {{"paused", "true"}}, "paused"); }

@@ -160,6 +160,14 @@ Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz c
   }
 }
 
+Remembered::Remembered(const core::Rule& rule) : chains_(rule.path.size()), list_(settings::work_mem() / 2) {}
+
+void Remembered::add(RowKey row) {
+  list_.add({row, 0, 0});
+  list_.settle();
+  ++chosen_;
+}
+
 void Remembered::fill(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
                       core::Slice slice) {
   const std::size_t memory = settings::work_mem();

@@ -34,6 +34,12 @@ public:
   /// retention.work_mem, `strategy` becomes `judged`, whose list may spill to disk.
   Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice);
 
+  /// An empty list of rows, for one that is read in parts.
+  explicit Remembered(const core::Rule& rule);
+  void add(core::RowKey row);
+  /// Ends the adding.
+  void close() { list_.close(); }
+
   [[nodiscard]] Source& source() { return *source_; }
   [[nodiscard]] core::Chains& chains() { return chains_; }
   /// The watch over the chains; nullptr where there are none.

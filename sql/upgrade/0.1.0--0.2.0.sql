@@ -4,7 +4,7 @@
 
 ALTER TABLE retention.run ADD COLUMN slice int, ADD COLUMN slices int, ADD COLUMN hand text, ADD COLUMN walk text,
     ADD COLUMN reason text, ADD COLUMN expected bigint, ADD COLUMN share double precision, ADD COLUMN pid int,
-    ADD COLUMN approval bigint, ADD COLUMN asked text;
+    ADD COLUMN approval bigint, ADD COLUMN asked text, ADD COLUMN skipped_failed bigint NOT NULL DEFAULT 0;
 CREATE INDEX ON retention.run (approval) WHERE approval IS NOT NULL;
 CREATE INDEX ON retention.run (pid, id) WHERE stop_reason = 'interrupted';
 
@@ -13,6 +13,10 @@ ALTER TABLE retention.policy ADD COLUMN record_keys boolean, ADD COLUMN max_devi
 ALTER TABLE retention.batch ADD COLUMN bytes bigint, ADD COLUMN subjects bigint, ADD COLUMN duration interval, ADD COLUMN wal_position pg_lsn;
 
 -- @from 10_store.sql COMMENT ON COLUMN retention.batch.bytes
+
+ALTER TYPE retention.result ADD ATTRIBUTE skipped_failed bigint;
+
+-- @whole 12_failures.sql
 
 -- @whole 14_fuse.sql
 
@@ -36,6 +40,16 @@ DROP PROCEDURE retention.run(text, bigint, interval, bigint, retention.result);
 
 REVOKE ALL ON PROCEDURE retention.run(text, bigint, interval, bigint, boolean, int, int, bigint, interval, retention.result) FROM PUBLIC;
 
+DROP FUNCTION retention.preview(text, timestamptz, int);
+
+-- @from 20_engine.sql CREATE FUNCTION retention.preview(
+
+REVOKE ALL ON FUNCTION retention.preview(text, timestamptz, int) FROM PUBLIC;
+
+-- @from 20_engine.sql COMMENT ON FUNCTION retention.apply(text)
+
+-- @from 20_engine.sql COMMENT ON PROCEDURE retention.run_all(jsonb)
+
 -- @whole 22_holds.sql
 
 -- @whole 28_undo.sql
@@ -50,8 +64,6 @@ DROP FUNCTION retention.alter_policy(text, interval, name, regclass, name[], nam
 
 REVOKE ALL ON FUNCTION retention.add_policy(text, regclass, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, boolean, boolean, boolean, double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION retention.alter_policy(text, interval, name, regclass, name[], name[], text, text, text, text, text[], text, text, text, text, regclass, text, bigint, name[], bigint, double precision, int, regclass, text[], boolean, double precision) FROM PUBLIC;
-
--- @from 20_engine.sql CREATE FUNCTION retention.preview(
 
 -- @from 20_engine.sql COMMENT ON FUNCTION retention.run_list()
 

@@ -29,7 +29,7 @@ sub forget { $server->safe_psql('postgres', 'TRUNCATE stand_in.trace, stand_in.c
 	like($out, qr/\A$time carts: ok: Deleted 1200 cart items \([^\n]*\)\n\z/, 'a policy that succeeds is one line with its message');
 	like($out, qr/\b$_\b/, "the line says \"$_\"")
 	  for 'run 42', 'delete 1200 rows', '40 subjects', 'dependent public.prices 5', '3 skipped as locked',
-	  '2 skipped as blocked', '1 skipped as held', '4 skipped as returned', 'cutoff 2025-01-31T22:30:00.000001Z', '1234.6 ms';
+	  '2 skipped as blocked', '1 skipped as held', '4 skipped as returned', '6 failed', 'cutoff 2025-01-31T22:30:00.000001Z', '1234.6 ms';
 	unlike($out, qr/stopped/, 'a run that came to its end is not said to have stopped');
 	is(trace($server), 'carts', 'the policy was run once, and committed');
 	(undef, $out) = here([ 'run', 'forever' ]);
@@ -179,7 +179,7 @@ for my $case ([ '--max-runtime', 'soon' ], [ '--sleep', '3 parsecs' ], [ '--max-
 		{ %$good, dependents => undef, success => undef },
 		{   policy => 'carts', success => undef, message => 'Deleted 1200 cart items', run_id => 42, action => 'delete',
 			affected => 1200, subjects => 40, dependents => undef,
-			skipped => { locked => 3, blocked => 2, held => 1, returned => 4 },
+			skipped => { locked => 3, blocked => 2, held => 1, returned => 4, failed => 6 },
 			cutoff => '2025-01-31T22:30:00.000001Z', started => '2025-05-01T00:00:00.000000Z',
 			finished => '2025-05-01T00:00:01.234567Z', duration_ms => 1234.567, batches => 2, stop_reason => 'done',
 			sqlstate => undef, error_detail => undef, slices => [] },

@@ -50,7 +50,7 @@ sub forget { $server->safe_psql('postgres', 'TRUNCATE stand_in.trace, stand_in.c
 	my ($line, @more) = objects((here([ 'run', '--log-format=json', '--jobs=3', 'carts' ]))[1]);
 	is(scalar(@more), 0, 'a policy that was cut is one line in JSON');
 	is_deeply([ @$line{qw(policy action affected subjects batches stop_reason run_id)} ], [ 'carts', 'delete', 3606, 126, 12, 'done', undef ], 'counts of slices are summed');
-	is_deeply($line->{skipped}, { locked => 15, blocked => 12, held => 9, returned => 18 }, 'skipped rows of slices are summed by their reason');
+	is_deeply($line->{skipped}, { locked => 15, blocked => 12, held => 9, returned => 18, failed => 24 }, 'skipped rows of slices are summed by their reason');
 	my %dependents = map { $_ => "$line->{dependents}{$_}" } keys %{ $line->{dependents} };
 	is_deeply(\%dependents, { 'public.prices' => '19', 'shop."odd"' => '9007199254740993', 'shop.late' => '2' }, 'dependents of slices are summed by their table, exactly');
 	is_deeply([ @$line{qw(cutoff started finished duration_ms)} ],

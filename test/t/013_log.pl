@@ -63,7 +63,7 @@ sub agrees
 	is(scalar @lines, 1, "$title: one line is logged") or diag(explain(\@lines));
 	my $line = $lines[0] // '';
 	my $run = newest_run();
-	my $skipped = $run->{skipped_locked} + $run->{skipped_blocked} + $run->{skipped_held} + $run->{skipped_returned};
+	my $skipped = $run->{skipped_locked} + $run->{skipped_blocked} + $run->{skipped_held} + $run->{skipped_returned} + $run->{skipped_failed};
 	like($line, qr/ run $run->{id} of policy "\Q$run->{policy}\E" by \Q$run->{run_by}\E: /, "$title: the line names run, policy and caller as the row does");
 	like($line, qr/; affected $run->{affected}, subjects $run->{subjects}, dependents \{.*\}, skipped $skipped\b/, "$title: the line has the row's counts");
 	my ($dependents) = $line =~ /, dependents (\{.*?\}), skipped/;

@@ -25,7 +25,7 @@ CREATE TYPE retention.result AS (
     success bool, message text, policy text, run_id bigint, action text, affected bigint, subjects bigint,
     dependents jsonb, skipped_locked bigint, skipped_blocked bigint, skipped_held bigint, skipped_returned bigint,
     cutoff timestamptz, started timestamptz, finished timestamptz, batches int, stop_reason text, sqlstate text,
-    error_detail text);
+    error_detail text, skipped_failed bigint);
 
 CREATE FUNCTION retention.run_list() RETURNS TABLE (policy text) LANGUAGE sql
 AS $$ SELECT policy FROM stand_in.run_list ORDER BY at $$;
@@ -55,13 +55,13 @@ BEGIN
     END IF;
     IF name = 'fails' OR (name = 'second_fails' AND slice = 2) THEN
         r := (false, E'division\nby zero', name, 7, 'delete', 0, 0, '{}', 0, 0, 0, 0, '2025-01-31 22:30:00+00',
-              '2025-05-01 00:00:00+00', '2025-05-01 00:00:00.5+00', 0, 'error', '22012', 'In row 4.');
+              '2025-05-01 00:00:00+00', '2025-05-01 00:00:00.5+00', 0, 'error', '22012', 'In row 4.', 0);
         RETURN r;
     END IF;
     INSERT INTO stand_in.trace (policy) VALUES (concat_ws('/', name, slice, slices));
     IF name = 'forever' THEN
         r := (true, 'nothing expires', name, 9, 'update', 0, 0, NULL, 0, 0, 0, 0, '-infinity',
-              '2025-05-01 00:00:00+00', '2025-05-01 00:00:00+00', 1, 'paused', NULL, NULL);
+              '2025-05-01 00:00:00+00', '2025-05-01 00:00:00+00', 1, 'paused', NULL, NULL, 0);
         RETURN r;
     END IF;
     -- The slices of a policy differ in every number, so that a sum is not mistaken for one of them.
@@ -70,7 +70,7 @@ BEGIN
           3 + part, 2 + part, 1 + part, 4 + part, '2025-01-31 22:30:00.000001+00'::timestamptz + part * interval '1 s',
           '2025-05-01 00:00:00+00'::timestamptz - part * interval '1 s',
           '2025-05-01 00:00:01.234567+00'::timestamptz + part * interval '1 s', 2 + part,
-          CASE WHEN name = 'limited' AND part = 1 THEN 'max_rows' ELSE 'done' END, NULL, NULL);
+          CASE WHEN name = 'limited' AND part = 1 THEN 'max_rows' ELSE 'done' END, NULL, NULL, 6 + part);
     RETURN r;
 END $$;
 
@@ -92,7 +92,8 @@ CREATE TABLE stand_in.runs (id bigint GENERATED ALWAYS AS IDENTITY (START 100), 
     success bool DEFAULT false, message text DEFAULT 'the run has begun and not ended', action text DEFAULT 'delete', affected bigint,
     subjects bigint DEFAULT 0, dependents jsonb DEFAULT '{}', skipped_locked bigint DEFAULT 0, skipped_blocked bigint DEFAULT 0,
     skipped_held bigint DEFAULT 0, skipped_returned bigint DEFAULT 0, cutoff timestamptz DEFAULT now(), started timestamptz DEFAULT now(),
-    finished timestamptz DEFAULT now(), batches int DEFAULT 1, stop_reason text DEFAULT 'interrupted', sqlstate text, error_detail text);
+    finished timestamptz DEFAULT now(), batches int DEFAULT 1, stop_reason text DEFAULT 'interrupted', sqlstate text, error_detail text,
+    skipped_failed bigint DEFAULT 0);
 CREATE VIEW retention.runs AS SELECT * FROM stand_in.runs;
 CREATE VIEW retention.progress AS
     SELECT id AS run, policy, slice, slices, pid, started, affected, affected * 4 AS expected, 0.25::float8 AS share,

@@ -22,6 +22,7 @@ TEST(SkippedTail, IsEmptyForNothingSkipped) { EXPECT_EQ(skipped_tail(0, 0, 0, 0)
 TEST(SkippedTail, NamesTheReasonsThatThereAre) {
   EXPECT_EQ(skipped_tail(2, 0, 0, 1), "; skipped 3 (2 locked, 1 returned to activity)");
   EXPECT_EQ(skipped_tail(0, 5, 0, 0), "; skipped 5 (5 blocked)");
+  EXPECT_EQ(skipped_tail(0, 1, 0, 0, 4), "; skipped 5 (1 blocked, 4 failed)");
   EXPECT_EQ(skipped_tail(1, 2, 3, 4), "; skipped 10 (1 locked, 2 blocked, 3 held, 4 returned to activity)");
 }
 
