@@ -45,6 +45,8 @@ inline constexpr const char* lock_not_available = "55P03";
 inline constexpr const char* foreign_key_violation = "23503";
 inline constexpr const char* restrict_violation = "23001";
 inline constexpr const char* query_canceled = "57014";
+/// Our own, of the class "object not in prerequisite state": it is not known what legal holds keep, so nothing goes.
+inline constexpr const char* hold_in_doubt = "55H01";
 } // namespace sqlstate
 
 } // namespace pg_retention::core

@@ -102,11 +102,10 @@ std::vector<core::LegalHold> standing(TimestampTz clock) {
     if (!row[1] && is_at_home)
       continue;
     if (!row[1])
-      throw Failure(core::sqlstate::not_in_prerequisite_state,
-                    "the table of hold " + *row[0] + ", " + *row[2] + ", is not in this database",
-                    "The hold came with a copy of the database it was placed in.",
-                    "Place it anew on the table that it means here, then SELECT retention.release_hold(" + *row[0] +
-                        ", '...').");
+      throw Failure(
+          core::sqlstate::hold_in_doubt, "the table of hold " + *row[0] + ", " + *row[2] + ", is not in this database",
+          "The hold came with a copy of the database it was placed in.",
+          "Place it anew on the table that it means here, then SELECT retention.release_hold(" + *row[0] + ", '...').");
     core::LegalHold hold;
     hold.id = std::stoll(*row[0]);
     hold.relation = catalog::relation(oid_of(row[1]), *row[2]);

@@ -36,7 +36,7 @@ struct Known {
 
 /// The holds that stand at `clock`, under the active snapshot. A hold belongs to its table's oid where it was placed,
 /// and to the table of its name where that oid is gone or this is a copy; it is left out where the table was dropped.
-/// Throws Failure 55000 for one that came with a copy and whose table is not found.
+/// Throws Failure 55H01 for one that came with a copy and whose table is not found.
 [[nodiscard]] std::vector<core::LegalHold> standing(TimestampTz clock);
 
 /// A table, and one that takes rows of it.

@@ -43,9 +43,9 @@ void or_in_doubt(const std::string& what, const std::string& hint, Body body) {
   const bool is_passing = caught.sqlstate == core::sqlstate::deadlock_detected ||
                           caught.sqlstate == core::sqlstate::lock_not_available ||
                           caught.sqlstate == core::sqlstate::serialization_failure;
-  throw Failure(
-      is_passing ? caught.sqlstate.c_str() : core::sqlstate::not_in_prerequisite_state, what + ": " + caught.message,
-      "Nothing goes while it is not known what is held." + (caught.detail.empty() ? "" : " " + caught.detail), hint);
+  throw Failure(is_passing ? caught.sqlstate.c_str() : core::sqlstate::hold_in_doubt, what + ": " + caught.message,
+                "Nothing goes while it is not known what is held." + (caught.detail.empty() ? "" : " " + caught.detail),
+                hint);
 }
 
 /// Which tables may hold each other's rows, in the whole database.

@@ -26,7 +26,7 @@ void begin_placing_hold();
 /// The holds that stand and that rows which a policy touches can come under.
 class LegalHolds {
 public:
-  /// Reads them, as committed by now; those whose time is over at `clock` stand no longer. Throws Failure 55000 for one
+  /// Reads them, as committed by now; those whose time is over at `clock` stand no longer. Throws Failure 55H01 for one
   /// whose table cannot be told.
   LegalHolds(const Resolved& resolved, TimestampTz clock);
 
@@ -37,11 +37,11 @@ public:
 
   /// Those of the rows that are under hold, or that hang on such a row by foreign keys or by what the policy declares,
   /// at any depth. Throws Failure
-  /// 55000 where that cannot be told: nothing may be changed then.
+  /// 55H01 where that cannot be told: nothing may be changed then.
   [[nodiscard]] std::unordered_set<core::RowKey> held_among(const std::vector<core::RowKey>& rows,
                                                             core::Leaves& leaves) const;
 
-  /// Does all that without rows, so that what cannot be judged is found before a run meets it. Throws Failure 55000.
+  /// Does all that without rows, so that what cannot be judged is found before a run meets it. Throws Failure 55H01.
   void try_out() const;
 
   /// Gives the victims that are under hold their fate.

@@ -240,11 +240,11 @@ CREATE FUNCTION fill_big() RETURNS void LANGUAGE sql AS $$ TRUNCATE big; INSERT 
 SELECT fill_big() \gset
 SELECT retention.add_policy('big', 'big', '90 days', 'at') \gset
 SELECT hold('big', '1 / (n - 10) = 5') AS failing \gset
-SELECT is((SELECT concat_ws(' ', success, sqlstate, message) FROM retention.apply('big')), 'f 55000 hold ' || :failing || ' on policy_hold_rules.big cannot be judged: division by zero', 'G6 a hold that cannot be judged stops the run');
+SELECT is((SELECT concat_ws(' ', success, sqlstate, message) FROM retention.apply('big')), 'f 55H01 hold ' || :failing || ' on policy_hold_rules.big cannot be judged: division by zero', 'G6 a hold that cannot be judged stops the run');
 DO $$ DECLARE r retention.result; BEGIN CALL retention.run('big', batch_rows => 5, result => r); END $$;
-SELECT is((SELECT concat_ws(' ', success, stop_reason, sqlstate) FROM retention.runs ORDER BY id DESC LIMIT 1), 'f error 55000', 'also one of batches');
+SELECT is((SELECT concat_ws(' ', success, stop_reason, sqlstate) FROM retention.runs ORDER BY id DESC LIMIT 1), 'f error 55H01', 'also one of batches');
 SELECT ok((SELECT count(*) >= 11 AND bool_or(id = 10) FROM big), 'from the batch on in which that shows: none of its rows has gone');
-SELECT throws_ok('SELECT * FROM retention.preview(''big'')', '55000', NULL, 'and the preview says so');
+SELECT throws_ok('SELECT * FROM retention.preview(''big'')', '55H01', NULL, 'and the preview says so');
 SELECT release() \gset
 SELECT fill_big() \gset
 SELECT hold('big', 'n = 1') AS by_name \gset
@@ -356,7 +356,7 @@ ALTER TABLE theirs ADD hidden int REFERENCES policy_hold_rules.hidden;
 RESET ROLE;
 INSERT INTO theirs VALUES (8, now() - interval '1 year', 1), (9, now() - interval '1 year', NULL);
 SELECT hold('hidden', 'id = 1') \gset
-SELECT is((SELECT concat_ws(' ', success, sqlstate, message) FROM retention.apply('theirs')), 'f 55000 the holds on rows that policy_hold_rules.theirs refers to cannot be followed: permission denied for table hidden', 'G8 a parent under hold that the policy''s owner cannot read stops the run');
+SELECT is((SELECT concat_ws(' ', success, sqlstate, message) FROM retention.apply('theirs')), 'f 55H01 the holds on rows that policy_hold_rules.theirs refers to cannot be followed: permission denied for table hidden', 'G8 a parent under hold that the policy''s owner cannot read stops the run');
 GRANT SELECT ON hidden TO regress_hold_owner;
 SELECT is((SELECT (success, affected, skipped_held) FROM retention.apply('theirs'))::text, '(t,1,3)', 'and is followed with the right to');
 SELECT release() \gset
