@@ -203,14 +203,17 @@ Rows Connection::query(const Statement& statement) {
   }
 }
 
-void Connection::end_with_program() {
-  try {
-    (void)query(
-        {"SELECT pg_catalog.set_config(s.name, '1s', false) FROM pg_catalog.pg_settings AS s WHERE s.name "
-         "OPERATOR(pg_catalog.=) 'client_connection_check_interval' AND s.source OPERATOR(pg_catalog.=) 'default'"});
-  } catch (const ServerError&) {
-    // A server whose system cannot tell ends the work as it did before: when it has something to say.
-  }
+void Connection::live_with_program() {
+  static constexpr const char* bonds[] = {
+      "SELECT pg_catalog.set_config('idle_session_timeout', '0', false)",
+      "SELECT pg_catalog.set_config(s.name, '1s', false) FROM pg_catalog.pg_settings AS s WHERE s.name "
+      "OPERATOR(pg_catalog.=) 'client_connection_check_interval' AND s.source OPERATOR(pg_catalog.=) 'default'"};
+  for (const char* bond : bonds)
+    try {
+      (void)query({bond});
+    } catch (const ServerError&) {
+      // A server whose system cannot tell ends the work as it did before: when it has something to say.
+    }
 }
 
 std::string Connection::server_version() const {
@@ -231,7 +234,7 @@ Connection Login::open() {
     connection.reset(connect_once(options_, password_));
   }
   Connection opened(connection.release(), options_.verbosity == Verbosity::verbose);
-  opened.end_with_program();
+  opened.live_with_program();
   return opened;
 }
 

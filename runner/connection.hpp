@@ -113,9 +113,9 @@ public:
 
   /// What becomes readable when the server has sent something.
   [[nodiscard]] int descriptor() const { return PQsocket(connection_.get()); }
-  /// Asks the server to look, while it works, whether this program is still there, and to end the work where it is not;
-  /// what an administrator has set for that stays.
-  void end_with_program();
+  /// Binds the session to the life of this program: while it works the server looks whether the program is still there,
+  /// where nobody has set that otherwise, and while the program has other sessions to wait for it is not ended as idle.
+  void live_with_program();
 
   /// The process that serves this connection.
   [[nodiscard]] int backend() const { return PQbackendPID(connection_.get()); }

@@ -194,6 +194,16 @@ std::vector<Candidate> candidates(const std::vector<std::string>& names, const O
   return policies;
 }
 
+/// Progress on a connection of its own; where there is none to be had, nothing but the look is lost.
+std::unique_ptr<Progress> shown_progress(Login& login) {
+  try {
+    return std::make_unique<Progress>(login.open());
+  } catch (const CannotConnect& failure) {
+    note(std::string("progress is not shown: ") + failure.what());
+    return nullptr;
+  }
+}
+
 } // namespace
 
 ExitCode run_policies(const std::vector<std::string>& policies, const Options& options, Login& login,
@@ -203,7 +213,7 @@ ExitCode run_policies(const std::vector<std::string>& policies, const Options& o
   jobs.grow_to(plan.connections, login);
   std::unique_ptr<Progress> progress;
   if (options.progress)
-    progress = std::make_unique<Progress>(login.open());
+    progress = shown_progress(login);
   Run run(plan, options, progress.get());
   run.over(jobs);
   progress.reset();

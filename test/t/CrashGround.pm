@@ -152,10 +152,12 @@ sub left_to_do
 	return $server->safe_psql('postgres', 'SELECT sum(n) FROM (' . join(' UNION ALL ', map { "SELECT count(*) FILTER (WHERE due AND NOT done) AS n FROM (" . _rows_of($_->[0]) . ') AS r' } @{ $ground->{tables} }) . ') AS s');
 }
 
-# What is wrong on a ground and around it, one complaint in each line; an empty text where everything is as it must be.
+# What is wrong on a ground and around it, one complaint in each line; an empty text where everything is as it must be. Runs may have
+# ended as done, interrupted or cancelled, and as the reason that is given.
 sub audit
 {
-	my ($server, $ground, $is_finished) = @_;
+	my ($server, $ground, $is_finished, $reason) = @_;
+	$reason //= 'done';
 	my $since = "(SELECT run FROM was.mark WHERE ground = '$ground->{name}')";
 	my $ledger = "(SELECT * FROM retention.ledger WHERE run > $since AND policy = '$ground->{name}')";
 	my (@with, @complaints, @families);
@@ -195,7 +197,7 @@ sub audit
 		"(SELECT r.id, r.dependents, COALESCE((SELECT jsonb_object_agg(relation, n) FROM (SELECT relation, sum(affected) AS n FROM $ledger AS l WHERE l.run = r.id AND action = 'dependent' GROUP BY relation) AS s), '{}') AS told
 		FROM retention.runs AS r WHERE r.id > $since AND r.policy = '$ground->{name}') AS x WHERE NOT dependents @> told OR (SELECT count(*) FROM jsonb_each(dependents) WHERE value <> '0') <> (SELECT count(*) FROM jsonb_each(told))");
 	$complain->(q{format('run %s ended as %s (success %s, SQLSTATE %s)', id, stop_reason, success, sqlstate)},
-		"retention.runs AS r WHERE r.id > $since AND r.policy = '$ground->{name}' AND (stop_reason NOT IN ('done', 'interrupted', 'cancelled', 'running') OR success <> (stop_reason IN ('done', 'running'))
+		"retention.runs AS r WHERE r.id > $since AND r.policy = '$ground->{name}' AND (stop_reason NOT IN ('done', 'interrupted', 'cancelled', 'running', '$reason') OR success <> (stop_reason IN ('done', 'running'))
 		OR (stop_reason = 'cancelled') <> COALESCE(sqlstate = '57014', false))");
 
 	# What a run may leave behind.

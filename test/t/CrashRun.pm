@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use RetentionRunner;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle answer);
+our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle answer gate open_gate);
 
 my $folder = tempdir(CLEANUP => 1);
 my $files = 0;
@@ -60,6 +60,32 @@ sub crash_server
 	return $server;
 }
 
+# Closes the gate at a batch of slice 1: the run that comes there waits, its ledger not yet written. Gives what opens it.
+sub gate
+{
+	my ($server, $batch) = @_;
+	$server->safe_psql('postgres', qq{
+		CREATE FUNCTION watch.wait_here() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN
+			IF NEW.batch = $batch AND EXISTS (SELECT FROM retention.run AS r WHERE r.id = NEW.run AND COALESCE(r.slice, 1) = 1) THEN
+				PERFORM pg_advisory_xact_lock(7);
+			END IF;
+			RETURN NEW;
+		END \$\$;
+		CREATE TRIGGER wait_here BEFORE INSERT ON retention.batch FOR EACH ROW EXECUTE FUNCTION watch.wait_here()});
+	my $holder = $server->background_psql('postgres');
+	$holder->query_safe('SELECT pg_advisory_lock(7)');
+	return $holder;
+}
+
+# Opens the gate, for good.
+sub open_gate
+{
+	my ($server, $holder) = @_;
+	$holder->quit;
+	$server->safe_psql('postgres', 'DROP FUNCTION watch.wait_here() CASCADE');
+	return;
+}
+
 # Asks until the answer is true, and fails at the end of a generous time.
 sub poll
 {
@@ -86,12 +112,15 @@ sub _spawn
 {
 	my ($environment, @command) = @_;
 	my $file = "$folder/" . ++$files;
+	# A program may be killed before it is one.
+	open my $out, '>', "$file.out" or die "$file.out: $!\n";
+	open my $err, '>', "$file.err" or die "$file.err: $!\n";
 	my $pid = fork // die "cannot fork: $!\n";
 	return { pid => $pid, file => $file } if $pid;
 	@ENV{ keys %$environment } = values %$environment;
 	open STDIN, '<', '/dev/null';
-	open STDOUT, '>', "$file.out";
-	open STDERR, '>', "$file.err";
+	open STDOUT, '>&', $out;
+	open STDERR, '>&', $err;
 	exec { $command[0] } @command or POSIX::_exit(127);
 }
 
@@ -102,6 +131,7 @@ sub begin_run
 	my ($server, %how) = @_;
 	my %environment = (PGHOST => $server->host, PGPORT => $server->port, PGDATABASE => 'postgres', PGAPPNAME => 'crash', PGCONNECT_TIMEOUT => 60);
 	@environment{qw(PGHOST PGPORT PGSSLMODE PGGSSENCMODE)} = ('127.0.0.1', $how{proxy}->port, 'disable', 'disable') if $how{proxy};
+	$environment{PGUSER} = $how{user} if $how{user};
 	$environment{PGOPTIONS} = join ' ', map { "-c $_=$how{settings}{$_}" } sort keys %{ $how{settings} };
 	my %run = (server => $server, %how);
 	$run{since} = answer($server, 'SELECT COALESCE(max(id), 0) FROM retention.run');

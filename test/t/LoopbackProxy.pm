@@ -8,7 +8,7 @@ use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
-use Socket qw(SOL_SOCKET SO_LINGER SHUT_WR);
+use Socket qw(SOL_SOCKET SO_LINGER);
 
 # Begins to listen; a process of its own carries the bytes.
 sub new
@@ -34,6 +34,14 @@ sub cut
 	return;
 }
 
+# Cuts the oldest connection alone, in the middle: its client sees the end, its server's end stays open and says nothing.
+sub lose_first
+{
+	my ($self) = @_;
+	kill 'USR2', $self->{pid};
+	return;
+}
+
 sub DESTROY
 {
 	my ($self) = @_;
@@ -48,8 +56,9 @@ sub DESTROY
 sub _carry
 {
 	my ($listener, $path) = @_;
-	my ($is_cut, %other) = (0);
+	my ($is_cut, $is_lost, @clients, @silent, %other) = (0, 0);
 	local $SIG{USR1} = sub { $is_cut = 1 };
+	local $SIG{USR2} = sub { $is_lost = 1 };
 	local $SIG{$_} = 'DEFAULT' for qw(TERM INT);
 	local $SIG{PIPE} = 'IGNORE';
 	my $parent = getppid;
@@ -68,6 +77,17 @@ sub _carry
 			}
 			next;
 		}
+		if ($is_lost)
+		{
+			$is_lost = 0;
+			my ($first) = grep { $other{$_} } @clients;
+			my $end = $other{$first};
+			push @silent, $end;
+			$all->remove($end);
+			delete $other{$end};
+			$close->($first);
+			next;
+		}
 		for my $from (@ready)
 		{
 			if ($from == $listener)
@@ -77,6 +97,7 @@ sub _carry
 				if (!$server) { close $client; next }
 				@other{ $client, $server } = ($server, $client);
 				$all->add($client, $server);
+				push @clients, $client;
 				next;
 			}
 			my $to = $other{$from} or next;
