@@ -23,9 +23,9 @@ srand $seed;
 note("seed $seed, $moments moments");
 
 my $server = crash_server('crash_run');
-make_grounds($server);
 my $proxy = LoopbackProxy->new($server->host . '/.s.PGSQL.' . $server->port);
-my @grounds = grounds();
+my @grounds = grep { !$_->{is_large} } grounds();
+make_grounds($server, map { $_->{name} } @grounds);
 my @deaths = ('backend KILL', 'postmaster QUIT', 'client KILL', 'client TERM', 'client INT', 'wire cut', 'backend KILL', 'postmaster KILL');
 my %names = ('backend KILL' => 'kill -9 of a backend', 'postmaster QUIT' => 'an immediate shutdown', 'postmaster KILL' => 'kill -9 of the postmaster', 'wire cut' => 'a connection reset',
 	map { ("client $_" => "SIG$_ to the client") } qw(KILL TERM INT));
@@ -77,7 +77,7 @@ sub crash
 	else { @pids = moment($run, $kind, $amount) }
 	my $is_struck = $how !~ /^backend/ || @pids > 0;
 	strike($run, $how, pick(@pids)) if $is_struck;
-	my ($status, $out, $err) = settle($run, $how, $is_struck);
+	my ($status, $out, $err) = settle($run, $how);
 	++$struck{$how} if $is_struck;
 	++$died{$how} if answer($server, "SELECT count(*) FROM retention.runs WHERE id > $run->{since} AND stop_reason <> 'done'") > 0;
 	is(audit($server, $ground), '', "G3 G4 G10 $title: all is true") or diag($status, $out, $err);

@@ -105,7 +105,7 @@ sub crash_at
 		else { ask(q{ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()}) }
 	}
 	elsif ($holder) { eval { $holder->{run}->kill_kill(grace => 1) } }
-	my ($status, $out, $err) = settle($run, $how, 1);
+	my ($status, $out, $err) = settle($run, $how);
 	ask('DROP TRIGGER wait_here ON retention.batch') if $holder;
 	is(audit($server, $ground), '', "G3 G4 G10 $title: all is true") or diag($status, $out, $err);
 	my ($now, $reasons) = split /\|/, ask(qq{SELECT COALESCE(sum(affected), 0), string_agg(DISTINCT stop_reason, ' ' ORDER BY stop_reason) FROM retention.runs WHERE id > $run->{since}});

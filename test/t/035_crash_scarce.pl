@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $server = crash_server('crash_scarce', "max_connections = 12\nsuperuser_reserved_connections = 3\n");
-make_grounds($server, qw(sessions visits));
+make_grounds($server, qw(visits crumbs));
 my %grounds = map { $_->{name} => $_ } grounds();
 my $visits = $grounds{visits};
 my $due = 3200;
@@ -78,6 +78,20 @@ for my $death ([ 'client KILL', 'a runner that is killed' ], [ 'wire cut', 'a ru
 	settle($run, '');
 	is(audit($server, $visits), '', "G3 G4 G10 $claim: all is true");
 	is_finished_by_the_next($claim);
+}
+
+# ---- a run with a temporary file, which nobody needs any more
+
+for my $how ('backend KILL', 'postmaster QUIT', 'postmaster KILL', 'client KILL', 'client TERM')
+{
+	my $claim = "a run with a temporary file, $how";
+	fill_ground($server, $grounds{crumbs});
+	my $run = begin_run($server, policy => 'crumbs', by => 'runner', jobs => 1, batch_rows => 1000, settings => { %{ $grounds{crumbs}{settings} }, 'retention.batch_sleep' => '1h' });
+	my ($pid) = moment($run, 'batches', 1);
+	is(ask('SELECT count(*) > 0 FROM pg_ls_tmpdir()'), 't', "$claim: it has one");
+	strike($run, $how, $pid);
+	settle($run, $how);
+	is(audit($server, $grounds{crumbs}), '', "G3 G4 G10 $claim: all is true, and the file is gone");
 }
 
 # ---- no connection left: 12 in all, 3 of them for superusers

@@ -93,6 +93,12 @@ my @grounds = (
 		policy => q{retention.add_policy('letters', 'letters', '90 days', 'sent', action => 'archive', dependents => 'cascade')},
 		indexes => 'CREATE INDEX ON pages (letter)',
 		archives => { letters => 'letters_archive', pages => 'pages_archive' },
+	},
+	{
+		# More victims than a list in memory: the rest of it goes to a temporary file.
+		name => 'crumbs', settings => { 'retention.walk' => 'list', 'retention.work_mem' => 64 }, way => 'recognised by their versions', is_large => 1,
+		tables => [ [ 'crumbs', 'id integer PRIMARY KEY, fell timestamptz', q{SELECT g, now() - interval '100 days' FROM generate_series(1, 70000) AS g}, 'true' ] ],
+		policy => q{retention.add_policy('crumbs', 'crumbs', '90 days', 'fell')},
 	});
 
 sub grounds { return @grounds }

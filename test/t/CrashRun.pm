@@ -22,14 +22,16 @@ our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike set
 my $folder = tempdir(CLEANUP => 1);
 my $files = 0;
 
-# A server that comes back after a crash, and the function that waits there for a moment of a run.
+# A server that comes back after a crash, and the function that waits there for a moment of a run. `init` are arguments of initdb,
+# `start` starts it where something has to be made ready before.
 sub crash_server
 {
-	my ($name, $more) = @_;
+	my ($name, $more, %with) = @_;
 	my $server = PostgreSQL::Test::Cluster->new($name);
-	$server->init(allows_streaming => 1);
-	$server->append_conf('postgresql.conf', "restart_after_crash = on\nautovacuum = off\nshared_buffers = 64MB\nmax_wal_size = 4GB\nmax_replication_slots = 4\n" . ($more // ''));
-	$server->start;
+	$server->init(allows_streaming => 1, extra => $with{init} // []);
+	# What the audit sorts stays in memory: a temporary file that it sees is not its own.
+	$server->append_conf('postgresql.conf', "work_mem = 64MB\nrestart_after_crash = on\nautovacuum = off\nshared_buffers = 64MB\nmax_wal_size = 4GB\nmax_replication_slots = 4\n" . ($more // ''));
+	($with{start} // sub { $_[0]->start })->($server);
 	$server->safe_psql('postgres', q{
 		CREATE EXTENSION pg_retention;
 		CREATE SCHEMA watch;
@@ -136,7 +138,6 @@ sub begin_run
 	my %run = (server => $server, %how);
 	$run{since} = answer($server, 'SELECT COALESCE(max(id), 0) FROM retention.run');
 	die "the server does not answer\n" unless defined $run{since};
-	$run{log} = -s $server->logfile;
 	if ($how{by} eq 'runner')
 	{
 		my @limits = $how{batch_rows} ? ('--batch-rows', $how{batch_rows}) : ();
@@ -191,7 +192,7 @@ sub strike
 	my ($run, $how, @pids) = @_;
 	my $server = $run->{server};
 	my ($what, $signal) = split / /, $how;
-	if ($what eq 'backend') { kill $signal, $pids[0] }
+	if ($what eq 'backend') { kill $signal, $run->{victim} = $pids[0] }
 	elsif ($what eq 'client') { kill $signal, clients_of($run) }
 	elsif ($what eq 'wire') { $run->{proxy}->cut }
 	elsif ($signal eq 'KILL')
@@ -230,11 +231,14 @@ sub _start_after_kill
 # Waits until everything that a strike has set off is over: the server is back, the clients have ended, their sessions are gone.
 sub settle
 {
-	my ($run, $how, $is_struck) = @_;
+	my ($run, $how) = @_;
 	my $server = $run->{server};
-	if ($how eq 'backend KILL' && $is_struck)
+	if ($run->{victim})
 	{
-		poll('the server coming back', sub { slurp_file($server->logfile, $run->{log}) =~ /database system is ready to accept connections/ });
+		# Who takes the dead process off the list is the postmaster, who then lets nobody in until it has cleaned up. A process that had
+		# ended by itself leaves nothing to clean up.
+		poll('the end of the backend', sub { !-e "/proc/$run->{victim}" });
+		poll('the server coming back', sub { defined answer($server, 'SELECT') });
 	}
 	elsif ($how eq 'postmaster KILL')
 	{
