@@ -14,7 +14,6 @@ namespace {
 
 using boundary::Arg;
 using boundary::Row;
-using boundary::server;
 using boundary::Text;
 
 bool is_same_or_part(const core::Relation& table, const core::Relation& whole) {
@@ -117,8 +116,7 @@ Layout layout_of(const std::string& policy, const Resolved& resolved) {
 void note_layout(const Layout& layout, std::int64_t run) {
   const std::string owner = role_name(layout.owner);
   const Authority before = act_as_keeper();
-  const bool has_table =
-      server([] { return get_relname_relid("archive", get_namespace_oid("retention", false)) != InvalidOid; });
+  const bool has_table = store::has_column("archive", "archive");
   const auto known = has_table ? layout_at(layout.policy, run) : std::nullopt;
   int position = 0;
   for (const Archived& table : layout.tables) {
@@ -161,6 +159,19 @@ std::optional<Layout> layout_at(const std::string& policy, std::int64_t run) {
   }
   give_back(before);
   return layout.tables.empty() ? std::nullopt : std::optional(layout);
+}
+
+std::vector<TableAndArchive> archived_tables() {
+  std::vector<TableAndArchive> found;
+  const Authority before = act_as_keeper();
+  if (store::has_column("archive", "archive"))
+    for (const Row& row : boundary::query(
+             "SELECT DISTINCT a.relation::pg_catalog.oid, a.archive::pg_catalog.oid FROM retention.archive a "
+             "JOIN pg_catalog.pg_class r ON r.oid = a.relation JOIN pg_catalog.pg_class c ON c.oid = a.archive"))
+      found.push_back({static_cast<Oid>(std::stoul(*row[0])),
+                       catalog::relation(static_cast<Oid>(std::stoul(*row[1])), "of archived rows")});
+  give_back(before);
+  return found;
 }
 
 std::vector<std::string> archiving_policies() {
