@@ -161,19 +161,6 @@ std::optional<Layout> layout_at(const std::string& policy, std::int64_t run) {
   return layout.tables.empty() ? std::nullopt : std::optional(layout);
 }
 
-std::vector<TableAndArchive> archived_tables() {
-  std::vector<TableAndArchive> found;
-  const Authority before = act_as_keeper();
-  if (store::has_column("archive", "archive"))
-    for (const Row& row : boundary::query(
-             "SELECT DISTINCT a.relation::pg_catalog.oid, a.archive::pg_catalog.oid FROM retention.archive a "
-             "JOIN pg_catalog.pg_class r ON r.oid = a.relation JOIN pg_catalog.pg_class c ON c.oid = a.archive"))
-      found.push_back({static_cast<Oid>(std::stoul(*row[0])),
-                       catalog::relation(static_cast<Oid>(std::stoul(*row[1])), "of archived rows")});
-  give_back(before);
-  return found;
-}
-
 std::vector<std::string> archiving_policies() {
   std::vector<std::string> names;
   const Authority before = act_as_keeper();

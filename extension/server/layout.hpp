@@ -45,13 +45,6 @@ void note_layout(const Layout& layout, std::int64_t run);
 /// of their database by their names; oid 0 for those that are gone.
 [[nodiscard]] std::optional<Layout> layout_at(const std::string& policy, std::int64_t run);
 
-/// Tables and their archives, as far as both are there.
-struct TableAndArchive {
-  Oid table;
-  core::Relation archive;
-};
-[[nodiscard]] std::vector<TableAndArchive> archived_tables();
-
 /// The names of all policies whose archiving was noted.
 [[nodiscard]] std::vector<std::string> archiving_policies();
 
