@@ -55,6 +55,8 @@ std::pair<std::string, std::string> entry_routine(const Options& options) {
     return options.single_transaction ? std::pair{"function", "apply"} : std::pair{"procedure", "run"};
   case Command::preview:
     return {"function", "preview"};
+  case Command::restore:
+    return {"function", "restore"};
   default:
     return {};
   }
@@ -90,10 +92,11 @@ void prepare(Connection& connection, const Options& options) {
          ", server " + connection.server_version());
   compare_versions(library_version, extension_version);
 
-  if (options.command == Command::run) {
+  if (options.command == Command::run || options.command == Command::restore) {
     const Rows recovery = connection.query({"SELECT pg_catalog.pg_is_in_recovery() AS standby"});
     if (recovery.value(0, "standby") == "t")
-      throw Refused("cannot run policies on a server in recovery",
+      throw Refused(std::string("cannot ") + (options.command == Command::run ? "run policies" : "restore") +
+                        " on a server in recovery",
                     "Connect to the primary server; preview and status work here.");
   }
   if (const auto [kind, routine] = entry_routine(options); !routine.empty()) {
@@ -221,6 +224,35 @@ ExitCode show_status(Connection& connection, const Options& options) {
   return ExitCode::done;
 }
 
+/// Takes a run back and reports it; what stays in the archive is listed where this user may read that.
+ExitCode restore_run(Connection& connection, const Options& options) {
+  const Share share{"run " + std::to_string(options.run_id), 0, 0, {}};
+  Report report(options);
+  Outcome outcome;
+  try {
+    outcome = outcome_of(connection.query(restore_statement(options.run_id, options.partial)), share);
+  } catch (const ServerError& failure) {
+    const auto signal = stop_request();
+    outcome = failed(share, failure);
+    if (signal && failure.sqlstate() == query_canceled)
+      outcome.message = "cancelled by " + std::string(*signal);
+    error(share.policy + ": " + whole(failure));
+  }
+  report.outcome(outcome);
+  if (!outcome.success)
+    return ExitCode::policy_failed;
+  try {
+    report.unrestored(connection.query(
+        {"SELECT u.run, u.relation, u.rows, u.sqlstate, u.message, u.sample_keys FROM retention.unrestored AS u WHERE "
+         "u.run OPERATOR(pg_catalog.=) $1::pg_catalog.int8 ORDER BY u.relation, u.sqlstate",
+         {outcome.run_id.value_or("0")}}));
+  } catch (const ServerError& failure) {
+    if (failure.sqlstate() != insufficient_privilege)
+      throw;
+  }
+  return ExitCode::done;
+}
+
 /// Connects, prepares and does the command; server errors outside a policy leave as exceptions.
 ExitCode work(const Options& options) {
   Login login(options);
@@ -229,6 +261,8 @@ ExitCode work(const Options& options) {
     prepare(connection, options);
     if (options.command == Command::status)
       return show_status(connection, options);
+    if (options.command == Command::restore)
+      return restore_run(connection, options);
     const std::vector<std::string> policies = chosen_policies(connection, options);
     if (options.command == Command::preview)
       return Previews(connection, options).over(policies);

@@ -15,6 +15,7 @@ Usage:
   pg_retention run [OPTION]... POLICY...
   pg_retention run [OPTION]... --all
   pg_retention preview [OPTION]... [POLICY]...
+  pg_retention restore [OPTION]... RUN_ID
   pg_retention status [OPTION]...
 
 Commands:
@@ -22,6 +23,8 @@ Commands:
                             policy that fails does not stop the others
   preview                   show what a run would do now, and change nothing; without
                             POLICY: every policy that "run --all" would run
+  restore                   put the rows that a run archived back, in one transaction, and tell
+                            what no longer fits
   status                    show each policy and how its last run went
 
 General options:
@@ -53,6 +56,9 @@ Options of "run":
                             dead rows call for it as autovacuum reckons), always or never
 
 With several connections --max-rows and --max-rows-per-second are divided among the slices.
+
+Options of "restore":
+      --partial             put a row back without those of its dependents that do not fit
 
 Connection options:
   -h, --host=HOST           database server host or socket directory

@@ -52,6 +52,8 @@ struct Given {
   bool no_strict = false;
   bool single_transaction = false;
   bool progress = false;
+  bool partial = false;
+  std::optional<std::string> run_id;
   std::string format = "text";
   std::optional<std::string> jobs, max_rows, max_runtime, batch_rows, max_rows_per_second, sleep, vacuum;
 };
@@ -125,6 +127,14 @@ void settle(Options& options, const Given& given) {
   if (given.format != "text" && given.format != "json")
     throw wrong_value("--log-format", given.format, "text or json");
   refuse_outside_run(options, given);
+  if (given.partial && options.command != Command::restore)
+    throw UsageError("option --partial can be used only with the command \"restore\"");
+  if (options.command == Command::restore) {
+    if (!given.run_id)
+      throw UsageError("nothing to restore: name a run (RUN_ID), as \"run\" and retention.runs tell it");
+    options.run_id = whole_number("RUN_ID", *given.run_id);
+    options.partial = given.partial;
+  }
   if (options.all && !options.policies.empty())
     throw UsageError("cannot run every policy (-a/--all) and named policies (POLICY) at the same time");
   if (options.command == Command::run && !options.all && options.policies.empty())
@@ -207,14 +217,17 @@ Options parse_options(const std::vector<std::string>& arguments) {
   app.add_flag("--single-transaction", given.single_transaction);
   app.add_flag("--progress", given.progress);
   app.add_option("--vacuum", given.vacuum)->take_last();
+  app.add_flag("--partial", given.partial);
 
   CLI::App* run = app.add_subcommand("run")->fallthrough();
   CLI::App* preview = app.add_subcommand("preview")->fallthrough();
+  CLI::App* restore = app.add_subcommand("restore")->fallthrough();
   CLI::App* status = app.add_subcommand("status")->fallthrough();
-  for (CLI::App* command : {run, preview, status})
+  for (CLI::App* command : {run, preview, restore, status})
     command->set_help_flag();
   run->add_option("policy", options.policies);
   preview->add_option("policy", options.policies);
+  restore->add_option("run", given.run_id);
 
   try {
     // CLI11 reads a vector from its end.
@@ -243,10 +256,12 @@ Options parse_options(const std::vector<std::string>& arguments) {
     options.command = Command::run;
   else if (preview->parsed())
     options.command = Command::preview;
+  else if (restore->parsed())
+    options.command = Command::restore;
   else if (status->parsed())
     options.command = Command::status;
   else
-    throw UsageError("no command given: run, preview or status");
+    throw UsageError("no command given: run, preview, restore or status");
 
   settle(options, given);
   return options;

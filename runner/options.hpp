@@ -12,7 +12,7 @@ namespace pg_retention::runner {
 /// The documented exit codes; no other value leaves the program.
 enum class ExitCode : int { done = 0, policy_failed = 1, usage = 2, cannot_connect = 3, refused = 4, fuse = 5 };
 
-enum class Command { run, preview, status, help, version };
+enum class Command { run, preview, restore, status, help, version };
 enum class LogFormat { text, json };
 enum class PasswordPrompt { if_needed, never, always };
 enum class Verbosity { quiet, normal, verbose };
@@ -36,6 +36,8 @@ struct RunLimits {
 struct Options {
   Command command = Command::help;
   std::vector<std::string> policies;
+  std::int64_t run_id = 0; ///< the run to take back
+  bool partial = false;
   bool all = false;
   int jobs = 1;
   RunLimits limits;

@@ -165,6 +165,11 @@ Statement apply_statement(const std::string& policy) {
   return {"SELECT " + columns("r.run_id") + " FROM retention.apply($1) AS r", {policy}};
 }
 
+Statement restore_statement(std::int64_t run_id, bool partial) {
+  return {"SELECT " + columns("r.run_id") + " FROM retention.restore($1, $2) AS r",
+          {std::to_string(run_id), partial ? "true" : "false"}};
+}
+
 Statement take_apart_statement(const std::string& result) {
   Statement statement{"SELECT " + columns("r.run_id") + " FROM (SELECT ($1::retention.result).*) AS r"};
   statement.parameters.emplace_back(result, true);

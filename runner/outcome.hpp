@@ -3,6 +3,7 @@
 
 #include "connection.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,9 @@ struct Share {
 
 /// Runs a policy in one transaction; the answer is a row for `outcome_of`.
 [[nodiscard]] Statement apply_statement(const std::string& policy);
+
+/// Takes a run back; the answer is a row for `outcome_of`.
+[[nodiscard]] Statement restore_statement(std::int64_t run_id, bool partial);
 
 /// Takes a value of retention.result apart into a row for `outcome_of`.
 [[nodiscard]] Statement take_apart_statement(const std::string& result);

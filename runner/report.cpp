@@ -212,6 +212,26 @@ void Report::vacuumed(const Vacuumed& table) {
   write_line(line);
 }
 
+void Report::unrestored(const Rows& reasons) {
+  for (int row = 0; row < reasons.count(); ++row) {
+    const auto text = [&](const char* name) { return reasons.value(row, name).value_or(""); };
+    if (format_ == LogFormat::text) {
+      write_line(one_line(now_utc() + " " + text("relation") + ": " + text("rows") +
+                          " stay in the archive: " + text("message") + " (SQLSTATE " + text("sqlstate") + ")"));
+      continue;
+    }
+    Json line;
+    line["time"] = now_utc();
+    line["run_id"] = parsed_value(reasons.value(row, "run"));
+    line["relation"] = text("relation");
+    line["staying"] = parsed_value(reasons.value(row, "rows"));
+    line["sqlstate"] = text("sqlstate");
+    line["message"] = text("message");
+    line["sample_keys"] = parsed_value(reasons.value(row, "sample_keys"));
+    write_line(line);
+  }
+}
+
 void Report::preview(const std::string& policy, const Rows& relations) {
   if (format_ == LogFormat::json) {
     Json line;

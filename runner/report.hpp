@@ -36,6 +36,8 @@ public:
   void outcome(const Outcome& outcome);
   /// One line for the table; a quiet report shows it only if it failed.
   void vacuumed(const Vacuumed& table);
+  /// Rows that a restore left in the archive: a line for each table and reason; a quiet report shows them too.
+  void unrestored(const Rows& reasons);
   /// What a run of the policy would do: a table, or one line of JSON.
   void preview(const std::string& policy, const Rows& relations);
   /// A policy whose preview failed.

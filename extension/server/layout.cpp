@@ -14,7 +14,6 @@ namespace {
 
 using boundary::Arg;
 using boundary::Row;
-using boundary::server;
 using boundary::Text;
 
 bool is_same_or_part(const core::Relation& table, const core::Relation& whole) {
@@ -117,8 +116,7 @@ Layout layout_of(const std::string& policy, const Resolved& resolved) {
 void note_layout(const Layout& layout, std::int64_t run) {
   const std::string owner = role_name(layout.owner);
   const Authority before = act_as_keeper();
-  const bool has_table =
-      server([] { return get_relname_relid("archive", get_namespace_oid("retention", false)) != InvalidOid; });
+  const bool has_table = store::has_column("archive", "archive");
   const auto known = has_table ? layout_at(layout.policy, run) : std::nullopt;
   int position = 0;
   for (const Archived& table : layout.tables) {

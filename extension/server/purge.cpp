@@ -59,6 +59,8 @@ std::string add_purge(const std::string& policy, const std::string& expire_after
     definition.fields["run_order"] = run_order;
   definition.dependents = bonds_of(layout);
   define::add(std::move(definition), if_not_exists);
+  // From now on holds know the archives, also of a policy that has not run since that is noted.
+  note_layout(layout, 0);
   return name;
 }
 

@@ -10,7 +10,7 @@ CREATE EXTENSION pg_retention;
 CREATE SCHEMA policy_undo;
 SET search_path = policy_undo, public;
 SET timezone = 'UTC';
-SELECT plan(96);
+SELECT plan(97);
 
 \getenv test PG_ABS_SRCDIR
 \set functions :test '/policy_functions.psql'
@@ -302,9 +302,11 @@ SELECT is((SELECT run_by || ' ' || runs_as FROM retention.runs ORDER BY id DESC 
 
 -- ---- The end of archives ----
 
-CREATE TABLE cases (id int PRIMARY KEY, at timestamptz, up int REFERENCES cases);
+CREATE TABLE people (id int PRIMARY KEY);
+INSERT INTO people VALUES (1);
+CREATE TABLE cases (id int PRIMARY KEY, at timestamptz, up int REFERENCES cases, person int REFERENCES people);
 CREATE TABLE "case's files" (id int PRIMARY KEY, "case" int REFERENCES cases, part_of int REFERENCES "case's files");
-INSERT INTO cases SELECT g, ago(100), NULLIF(g - 1, 0) FROM generate_series(1, 4) g;
+INSERT INTO cases SELECT g, ago(100), NULLIF(g - 1, 0), CASE g WHEN 1 THEN 1 END FROM generate_series(1, 4) g;
 INSERT INTO "case's files" VALUES (1, 1, NULL), (2, NULL, 1), (3, 2, NULL);
 SELECT retention.add_policy('cases', 'cases', '90 days', 'at', action => 'archive', dependents => 'cascade') \gset
 SELECT is(run('cases'), '4 {"policy_undo.cases": 0, "policy_undo.case''s files": 3}', 'families are archived');
@@ -313,6 +315,11 @@ SELECT is((SELECT target::text || ' ' || action || ' ' || (expire_after = '1 yea
 SELECT is(run('cases_purge'), '0 {"policy_undo.case''s files_archive": 0}', 'that leaves what is younger');
 UPDATE cases_archive SET archived_at = ago(400) WHERE id IN (1, 2);
 UPDATE "case's files_archive" SET archived_at = ago(400) WHERE id < 3;
+SELECT retention.add_hold('cases', 'target.id = 2', 'court') AS hold \gset
+SELECT retention.add_hold('people', key => '{"id": 1}', reason => 'court') AS parent \gset
+SELECT is((SELECT affected || ' held ' || skipped_held || ' ' || ids('cases_archive') || ', ' || ids('"case''s files_archive"') FROM retention.apply('cases_purge')), '0 held 2 1 2 3 4, 1 2 3', 'G6 a hold on a table keeps the archived copies of its rows, one on what they refer to does too, and what belongs to them stays');
+SELECT retention.release_hold(:parent, 'over') \gset
+SELECT retention.release_hold(:hold, 'over') \gset
 SELECT is(run('cases_purge') || ': ' || ids('cases_archive') || ', ' || ids('"case''s files_archive"'), '2 {"policy_undo.case''s files_archive": 3}: 3 4, none', 'G3 archived dependents go with their rows, at any depth');
 SELECT throws_ok($$ SELECT retention.add_purge('cases', '1 year') $$, '42710', NULL, 'G11 one purge for a policy');
 SELECT lives_ok($$ SELECT retention.add_purge('cases', '1 year', if_not_exists => true) $$, 'or a notice');

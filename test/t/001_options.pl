@@ -34,7 +34,11 @@ for my $option ('--version', '-V')
 
 # --- usage errors: exit code 2, a message that names what is wrong, the pointer to the help, nothing on standard output
 my @wrong = (
-	[ [], qr/no command given: run, preview or status/ ],
+	[ [], qr/no command given: run, preview, restore or status/ ],
+	[ ['restore'], qr/nothing to restore.*RUN_ID/ ],
+	(map { [ [ 'restore', '--', $_ ], qr/"\Q$_\E".*RUN_ID.*from 1 to 9223372036854775807/ ] } '0', '-1', 'x', '1 ', '9223372036854775808'),
+	[ [ 'restore', '1', '2' ], qr/too many command-line arguments \(first is "2"\)/ ],
+	[ [ 'run', 'carts', '--partial' ], qr/--partial.*"restore"/ ],
 	[ ['sweep'], qr/unknown command "sweep"/ ],
 	[ ['--nonsense'], qr/unrecognized option "--nonsense"/ ],
 	[ [ 'run', '-x', 'carts' ], qr/unrecognized option "-x"/ ],
