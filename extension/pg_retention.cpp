@@ -274,7 +274,8 @@ Datum retention_approve(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(retention_has_archived_rows);
 Datum retention_has_archived_rows(PG_FUNCTION_ARGS) {
   return enter(fcinfo, [](FunctionCallInfo fcinfo) -> Datum {
-    return BoolGetDatum(server::history::has_archived_rows(PG_GETARG_INT64(0)));
+    const std::int64_t run = std::stoll(server::required_argument(fcinfo, 0, "run_id"));
+    return BoolGetDatum(server::history::has_archived_rows(run));
   });
 }
 
