@@ -34,10 +34,10 @@ constexpr const char* exported = R"(
                              FROM retention.policy_dependent d WHERE d.policy = p.name))))";
 
 constexpr std::array<std::string_view, 25> plain_fields = {
-    "name",        "preset",     "paused",     "target",       "subject",           "path",
-    "action",      "set_clause", "archive_to", "time_columns", "time_match",        "time_unit",
-    "time_zone",   "never",      "when_null",  "expire_after", "expiry_expression", "condition",
-    "keep_latest", "keep_per",   "max_rows",   "max_fraction", "dependents",        "record_keys",
+    "name",         "preset",     "paused",     "target",       "subject",           "path",
+    "action",       "set_clause", "archive_to", "time_columns", "time_match",        "time_unit",
+    "time_zone",    "never",      "when_null",  "expire_after", "expiry_expression", "condition",
+    "keep_latest",  "keep_per",   "max_rows",   "max_fraction", "dependents",        "record_keys",
     "max_deviation"};
 
 bool is_plain_field(const std::string& name) {
