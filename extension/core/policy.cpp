@@ -3,6 +3,7 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <stdexcept>
@@ -74,8 +75,19 @@ Meaning word(const Fields& fields, std::string_view name,
   throw Failure(sqlstate::invalid_parameter_value, message, "", hint);
 }
 
+/// Refuses a list of columns that has one of them more than once.
+void require_distinct(std::vector<std::string> columns, const std::string& list) {
+  std::sort(columns.begin(), columns.end());
+  const auto twice = std::adjacent_find(columns.begin(), columns.end());
+  if (twice != columns.end())
+    throw Failure(sqlstate::invalid_parameter_value,
+                  list + " has column " + quote_identifier(*twice) + " more than once");
+}
+
 /// Refuses fields that contradict each other or have values that cannot be.
 void require_sense(const Policy& policy) {
+  require_distinct(policy.time_columns, "time_columns");
+  require_distinct(policy.keep_per, "keep_per");
   if (policy.action == Action::update && policy.set_clause.empty())
     refuse("action 'update' needs a set_clause",
            "For example action => 'update', set_clause => $$status = 'Expired'$$.");
