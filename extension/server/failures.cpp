@@ -70,8 +70,9 @@ bool may_be_of_rows(const std::string& sqlstate) noexcept {
   for (const char* of_all : {"08", "25", "40", "42", "53", "57", "58"})
     if (sqlstate.compare(0, 2, of_all) == 0)
       return false;
-  // A lock that was not to be had, a table in use.
-  return sqlstate != core::sqlstate::lock_not_available && sqlstate != "55006";
+  // A lock that was not to be had, a table in use, a hold that cannot be judged: nothing goes while that is in doubt.
+  return sqlstate != core::sqlstate::lock_not_available && sqlstate != "55006" &&
+         sqlstate != core::sqlstate::hold_in_doubt;
 }
 
 bool Failures::are_kept() {
