@@ -176,9 +176,9 @@ CREATE VIEW retention.status AS
       FROM (SELECT name FROM retention.policy UNION SELECT policy FROM retention.run) n
       LEFT JOIN retention.policy p ON p.name = n.name
       LEFT JOIN retention.fuses f ON f.policy = n.name
-      LEFT JOIN LATERAL (SELECT r.id, r.action, r.started, r.finished, r.success, r.stop_reason, r.affected FROM retention.run r WHERE r.policy = n.name ORDER BY r.id DESC LIMIT 1) l ON true
+      LEFT JOIN LATERAL (SELECT r.id, r.action, r.started, r.finished, r.success, r.stop_reason, r.affected FROM retention.run r WHERE r.policy = n.name AND r.action IS DISTINCT FROM 'restore' ORDER BY r.id DESC LIMIT 1) l ON true
       LEFT JOIN LATERAL (SELECT pg_catalog.max(r.finished) FILTER (WHERE r.success) AS last_success, pg_catalog.count(*) AS runs,
                                 pg_catalog.count(*) FILTER (WHERE NOT r.success) AS failures
-                           FROM retention.run r WHERE r.policy = n.name) s ON true
+                           FROM retention.run r WHERE r.policy = n.name AND r.action IS DISTINCT FROM 'restore') s ON true
      ORDER BY n.name;
 COMMENT ON VIEW retention.status IS 'one row for each policy that is stored or has run: its last run, its last success, how often it ran and failed, and whether it waits for retention.approve: the run that the fuse stopped, what limit it was, the rows that would have gone and those allowed, and how many rows stand in retention.failures';

@@ -72,11 +72,11 @@ private:
               ", 'the reason');");
     look_at_failures();
     const Authority before = act_as_keeper();
-    const Rows last =
-        boundary::query("SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
-                        "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
-                        "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused'",
-                        {Arg::of(policy_.name)});
+    const Rows last = boundary::query(
+        "SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
+        "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
+        "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused' AND action IS DISTINCT FROM 'restore'",
+        {Arg::of(policy_.name)});
     give_back(before);
     if (last[0][0] == "t")
       add("warning", policy_.name, "has never run", run);

@@ -282,7 +282,8 @@ std::vector<std::string> names_in_order() {
     std::vector<std::string> names;
     for (const Row& row :
          boundary::query("SELECT p.name FROM retention.policy p WHERE NOT p.paused ORDER BY p.run_order, "
-                         "(SELECT r.started FROM retention.run r WHERE r.policy = p.name ORDER BY r.id DESC LIMIT 1) "
+                         "(SELECT r.started FROM retention.run r WHERE r.policy = p.name AND r.action IS DISTINCT FROM "
+                         "'restore' ORDER BY r.id DESC LIMIT 1) "
                          "NULLS FIRST, p.name"))
       names.push_back(*row[0]);
     return names;

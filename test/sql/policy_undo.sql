@@ -10,7 +10,7 @@ CREATE EXTENSION pg_retention;
 CREATE SCHEMA policy_undo;
 SET search_path = policy_undo, public;
 SET timezone = 'UTC';
-SELECT plan(97);
+SELECT plan(98);
 
 \getenv test PG_ABS_SRCDIR
 \set functions :test '/policy_functions.psql'
@@ -61,6 +61,7 @@ SELECT is(rows_of('SELECT count(*) FROM orders_archive UNION ALL SELECT count(*)
 SELECT is((SELECT action || ' ' || affected || ' ' || policy || ' ' || (statistics ->> 'restored_run' = last_run()::text) FROM retention.runs ORDER BY id DESC LIMIT 1), 'restore 4 old true', 'a restore is a run of its own in retention.runs, and tells which run it took back');
 SELECT is((SELECT string_agg(relation || ' ' || action || ' ' || affected, ', ' ORDER BY relation) FROM retention.ledger WHERE run = (SELECT max(id) FROM retention.runs)), 'policy_undo.notes dependent 4, policy_undo.order dependent 8, policy_undo.orders restore 4', 'G4 and its rows are in the ledger, table by table');
 SELECT ok((SELECT message LIKE '%they are due again at the next run of policy "old": pause it, or place a hold%' FROM retention.runs ORDER BY id DESC LIMIT 1), 'the message says that the rows are due again, and what to do about it');
+SELECT is((SELECT last_run_id FROM retention.status WHERE policy = 'old'), last_run(), 'to retention.status it is no run of the policy');
 SELECT is(back(last_run()), '0 {"policy_undo.notes": 0, "policy_undo.order": 0}', 'restoring again restores what is left: nothing');
 SELECT is((SELECT message FROM retention.runs ORDER BY id DESC LIMIT 1), 'Put 0 rows of policy_undo.orders back', 'and says so');
 SELECT retention.pause_policy('old') \gset
