@@ -19,6 +19,7 @@ my $visits = $grounds{visits};
 my $due = 3200;
 
 sub ask { return $server->safe_psql('postgres', $_[0]) }
+sub sessions_leave { return poll('the sessions leaving', sub { sessions() == 0 }) }
 sub sessions { return ask(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash'}) }
 
 # A run of visits by the runner, 320 rows a batch.
@@ -106,12 +107,14 @@ ask('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUT
 	like($err, qr/^pg_retention: error: .*(?:too many clients already|connection slots are reserved)/m, 'no connection left for four jobs: the runner says so');
 	is(last_runs($run, 'count(*)'), 0, 'no connection left for four jobs: no run has begun');
 	is(left_to_do($server, $visits), $due, 'no connection left for four jobs: nothing is done');
+	sessions_leave();
 
 	$run = start(3, {}, user => 'app', arguments => [ '--progress' ]);
 	($status, $out, $err) = end_of($run);
 	is($status, 0, 'no connection left for --progress: the work is done all the same');
 	like($err, qr/progress is not shown: .*(?:too many clients already|connection slots are reserved)/, 'no connection left for --progress: that is told');
 	is(left_to_do($server, $visits), 0, 'no connection left for --progress: nothing due is left');
+	sessions_leave();
 
 	# A request to stop needs no connection slot.
 	fill_ground($server, $visits);
