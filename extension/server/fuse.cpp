@@ -113,17 +113,32 @@ Fuse::Fuse(const core::Policy& policy, const std::string& asked, core::Slice sli
 
 void Fuse::read_store(double factor) {
   const std::vector<Arg> name{Arg::of(policy_.name)};
-  for (const Row& row : read("SELECT run, expected, allowed, kind FROM retention.fuses WHERE policy = $1", name))
+  // Few policies have either, and the views cost more to plan than a small run may take.
+  const Row there = read("SELECT EXISTS (SELECT 1 FROM retention.blown_fuse WHERE policy = $1), "
+                         "EXISTS (SELECT 1 FROM retention.approval WHERE policy = $1 AND ended IS NULL)",
+                         name)[0];
+  if (there[0] == "t")
+    read_mark();
+  if (there[1] == "t")
+    read_approval();
+  if (settings::require_preview())
+    is_unseen_ = boundary::single(is_unseen, name, boundary::View::as_pushed) == "t";
+  if (factor > 0)
+    read_history(factor);
+}
+
+void Fuse::read_mark() {
+  for (const Row& row :
+       read("SELECT run, expected, allowed, kind FROM retention.fuses WHERE policy = $1", {Arg::of(policy_.name)}))
     mark_ = Mark{whole(row[0]), whole(row[1]), whole(row[2]), *row[3]};
+}
+
+void Fuse::read_approval() {
   for (const Row& row :
        read("SELECT id, run, rows, done, cutoff FROM retention.approvals WHERE policy = $1 AND state = 'standing' "
             "AND asked IS NOT DISTINCT FROM NULLIF($2, '') ORDER BY id DESC LIMIT 1",
             {Arg::of(policy_.name), Arg::of(asked_)}))
     approval_ = Approval{whole(row[0]), whole(row[1]), whole(row[2]), whole(row[3]), *row[4]};
-  if (settings::require_preview())
-    is_unseen_ = boundary::single(is_unseen, name, boundary::View::as_pushed) == "t";
-  if (factor > 0)
-    read_history(factor);
 }
 
 void Fuse::read_history(double factor) {

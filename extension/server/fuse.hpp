@@ -61,6 +61,8 @@ private:
   bool is_decided_ = false; ///< by another slice of the same run
 
   void read_store(double factor);
+  void read_mark();
+  void read_approval();
   void read_history(double factor);
   [[nodiscard]] bool passes_fraction(const core::Rule& rule, std::uint64_t victims, Blown& blown) const;
   [[nodiscard]] std::optional<Blown> judge(const core::Rule& rule, std::uint64_t victims) const;
