@@ -32,7 +32,7 @@ COMMENT ON VIEW retention.needed_runs IS 'runs that the policy retention_history
 
 CREATE FUNCTION retention.has_archived_rows(run_id bigint) RETURNS boolean
     LANGUAGE C STABLE COST 100 AS 'MODULE_PATHNAME', 'retention_has_archived_rows';
-COMMENT ON FUNCTION retention.has_archived_rows(bigint) IS 'whether an archive of the run''s policy still has rows that the run put there, so that they can be taken back; true too where an archive cannot be read. Part of the policy retention_history. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.has_archived_rows(bigint) IS 'whether an archive of the run''s policy still has rows that the run put there, so that they can be taken back; true too where an archive cannot be read. Errors: 22004 for NULL. Part of the policy retention_history. May be called by roles granted EXECUTE';
 
 REVOKE ALL ON retention.surplus_runs, retention.needed_runs FROM PUBLIC;
 REVOKE ALL ON FUNCTION retention.has_archived_rows(bigint) FROM PUBLIC;

@@ -61,7 +61,8 @@ void stop(Outcome& outcome, const std::string& message, const std::string& hint)
 constexpr const char* last_runs = R"(
   WITH recent AS (
     SELECT r.id, r.slices, r.started, r.finished, r.affected, r.success AND r.stop_reason = 'done' AS ended,
-           r.affected + r.skipped_locked + r.skipped_blocked + r.skipped_held + r.skipped_returned AS victims
+           r.affected + r.skipped_locked + r.skipped_blocked + r.skipped_held + r.skipped_returned +
+           r.skipped_failed AS victims
       FROM retention.run r
      WHERE r.policy = $1 AND r.asked IS NOT DISTINCT FROM NULLIF($2, '') AND r.stop_reason NOT IN ('running', 'paused', 'fuse')
        AND r.action <> 'restore'
