@@ -29,6 +29,8 @@ my %right = (
 	add_dependent => [ { policy => q{'update'}, relation => q{'public.leaf'}, action => q{'set_null'} }, { policy => q{'stored'}, relation => q{'public.leaf'}, join_condition => q{'dependent.other = target.tenant'}, action => q{'delete'} }, { policy => q{'latest'}, relation => q{'public.node'}, action => q{'refuse'}, parent => q{'public.node'} } ],
 	adopt_preset => [ { name => q{'old_cart_items'} }, { name => q{'inactive_sessions'}, activity_condition => q{'activity.sender = ''user'''} }, { name => q{'pending_bookings'}, condition => q{'status = ''Pending'''}, set_clause => q{'status = ''Expired'''} }, { name => q{'inactive_carts'}, if_not_exists => 'true' }, { name => q{'pending_bookings'}, target => q{'public.events'}, time_column => q{'at'}, condition => q{'ok'}, set_clause => q{'ok = false'}, time_zone => q{'UTC'}, expire_after => q{'1 day'} } ],
 	add_hold => [ { relation => q{'public.node'}, condition => q{'target.note = '';'''}, reason => q{'court'} }, { relation => q{'public.users'}, key => q{'{"id": 4}'::jsonb}, reason => q{'court'}, until => q{'2100-01-01'} } ],
+	restore => [ { run_id => '1' }, { run_id => '1', partial => 'true' } ],
+	add_purge => [ { policy => q{'archive'}, expire_after => q{'1 year'}, run_order => '1', if_not_exists => 'true' } ],
 	release_hold => [ { id => '1', reason => q{'settled'} } ],
 	import_policies => [ { policies => q{retention.export_policies()}, dry_run => 'false' } ],
 	cleanup_inactive_sessions_for_user => [ { user_id => q{'1'} } ]);

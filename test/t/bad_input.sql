@@ -58,6 +58,8 @@ SELECT retention.add_dependent('latest', 'leaf', 'dependent.other = target.id', 
 SELECT retention.add_policy('$$o''clock"; DROP TABLE x; --', '"Ev''il""; DROP TABLE x; --"', '1 day', 'at";--', subject => NULL, condition => '" target SET " = '';''');
 SELECT retention.adopt_preset('inactive_carts');
 SELECT retention.add_hold('public.node', 'target.id = 6', 'asked for');
+-- A run whose rows can be restored.
+SELECT retention.apply('archive');
 RESET ROLE;
 
 -- What a case must leave as it was: the rows of the users' tables, the definitions, the catalog; then the rest of
@@ -75,10 +77,10 @@ BEGIN
 			SET bytea_output = 'hex' SET extra_float_digits = 1 SET quote_all_identifiers = off SET standard_conforming_strings = on SET plan_cache_mode = force_generic_plan AS %L $f$,
 		format($b$
 BEGIN
-	RETURN (SELECT ARRAY[string_agg(said, ' ') FILTER (WHERE kind = 'tables'), string_agg(said, ' ') FILTER (WHERE kind = 'definitions'),
+	RETURN (SELECT ARRAY[string_agg(said, ' ' ORDER BY said) FILTER (WHERE kind = 'tables'), string_agg(said, ' ' ORDER BY said) FILTER (WHERE kind = 'definitions'),
 			concat_ws(' ', (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_type),
 				(SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_trigger), (SELECT count(*) FROM pg_largeobject_metadata), (SELECT md5(string_agg(r::text, '' ORDER BY r.oid)) FROM pg_roles r)),
-			string_agg(said, ' ') FILTER (WHERE kind = 'history'), (SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())]
+			string_agg(said, ' ' ORDER BY said) FILTER (WHERE kind = 'history'), (SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())]
 		FROM (%s) AS t);
 END $b$, part));
 END $do$;
