@@ -23,10 +23,13 @@ bool is_bare(const SelectStmt* select) {
          select->limitCount == nullptr && select->lockingClause == NIL && select->withClause == nullptr;
 }
 
-/// The only statement in `text`; nullptr where there is not exactly one.
+/// The only statement in `text`; nullptr where there is not exactly one, or where a semicolon ends it: the parser knows
+/// the length of such a one.
 Node* only_statement(const std::string& text, RawParseMode mode) {
   List* const statements = raw_parser(text.c_str(), mode);
-  return list_length(statements) == 1 ? linitial_node(RawStmt, statements)->stmt : nullptr;
+  if (list_length(statements) != 1 || linitial_node(RawStmt, statements)->stmt_len != 0)
+    return nullptr;
+  return linitial_node(RawStmt, statements)->stmt;
 }
 
 [[noreturn]] void refuse(const std::string& text, const std::string& what, const char* expected) {

@@ -3,7 +3,11 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 
+<<<<<<< HEAD
 #include <cmath>
+=======
+#include <algorithm>
+>>>>>>> 7f08b2e (Refused lists that repeat a column, and a set clause that a semicolon ends)
 #include <initializer_list>
 #include <stdexcept>
 #include <utility>
@@ -74,8 +78,19 @@ Meaning word(const Fields& fields, std::string_view name,
   throw Failure(sqlstate::invalid_parameter_value, message, "", hint);
 }
 
+/// Refuses a list of columns that has one of them more than once.
+void require_distinct(std::vector<std::string> columns, const std::string& list) {
+  std::sort(columns.begin(), columns.end());
+  const auto twice = std::adjacent_find(columns.begin(), columns.end());
+  if (twice != columns.end())
+    throw Failure(sqlstate::invalid_parameter_value,
+                  list + " has column " + quote_identifier(*twice) + " more than once");
+}
+
 /// Refuses fields that contradict each other or have values that cannot be.
 void require_sense(const Policy& policy) {
+  require_distinct(policy.time_columns, "time_columns");
+  require_distinct(policy.keep_per, "keep_per");
   if (policy.action == Action::update && policy.set_clause.empty())
     refuse("action 'update' needs a set_clause",
            "For example action => 'update', set_clause => $$status = 'Expired'$$.");

@@ -8,7 +8,11 @@ SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pg_retention;
 CREATE SCHEMA hostile;
 SET search_path = hostile, public;
-SELECT plan(22);
+SELECT plan(33);
+CREATE TABLE words (id int PRIMARY KEY, at timestamptz, note text);
+-- The SQLSTATE of a statement, or its message; what it did is taken back.
+CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE statement; RAISE 'none' USING ERRCODE = 'P0003'; EXCEPTION WHEN OTHERS THEN RETURN CASE SQLSTATE WHEN 'P0003' THEN 'none' ELSE SQLSTATE END; END $$;
+CREATE FUNCTION refusal_message(statement text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE statement; RETURN ''; EXCEPTION WHEN OTHERS THEN RETURN SQLERRM; END $$;
 
 -- An archive is the owner's own table.
 CREATE ROLE regress_retention_squatter;
@@ -114,7 +118,31 @@ SELECT is((SELECT string_agg(user_id, ' ' ORDER BY user_id) FROM get_user_activi
 SELECT retention.add_policy('inactive_sessions', 'mine', '1 day', 'at') \gset
 SELECT throws_ok('SELECT get_inactive_sessions_preview()', '55000', NULL, 'a policy of a preset''s name and another shape is an error that says so');
 
+-- Lists that a definition must be able to work with.
+SELECT throws_ok($$ SELECT retention.add_policy('lists', 'mine', '1 day', time_columns => array_fill('at'::name, ARRAY[100000])) $$, '22023', 'time_columns has column "at" more than once', 'G11 a hundred thousand times the same column is an error, and soon');
+SELECT throws_ok($$ SELECT retention.add_policy('lists', 'mine', '1 day', 'at', keep_latest => 1, keep_per => '{id,id}') $$, '22023', 'keep_per has column "id" more than once', 'G11 so is a group by one column twice');
+SELECT throws_ok($$ SELECT retention.add_dependent('many', 'mine', 'dependent.id = target.id', parent => 1) $$, '42P01', NULL, 'G11 a parent that does not exist is an error');
+SELECT ok(refusal(format('SELECT retention.preview(%L)', repeat('x', 1000000))) = '42704' AND length(refusal_message(format('SELECT retention.preview(%L)', repeat('x', 1000000)))) < 1100, 'G11 a message does not repeat a megabyte');
+
+-- A second statement is refused by the parser; a semicolon in a string is none.
+SELECT is((SELECT string_agg(text, ' | ') FROM (VALUES ('true; DROP TABLE mine'), ('true;'), (';true'), ('true); DROP TABLE mine; --'), ('true) OR (true'), (E'true -- )\n); DROP TABLE mine'), ('true /*'), ('EXISTS (SELECT 1; DROP TABLE mine)'), ('$$;'), ('E''\''; DROP TABLE mine'),
+            ('SELECT true'), ('(SELECT true'), ('true UNION SELECT true'), ('true AS x'), ('true, true'), ('true INTO x'), ('EXISTS (DELETE FROM mine RETURNING 1)')) AS v (text)
+    WHERE refusal(format($$ SELECT retention.add_policy('second', 'mine', '1 day', 'at', condition => %L) $$, text)) <> '42601'), NULL, 'G11 whatever follows a condition, or leaves it open, is a syntax error');
+SELECT is((SELECT string_agg(text, ' | ') FROM (VALUES ('note = 1; DROP TABLE mine'), ('note = 1;'), ('note = 1 WHERE true'), ('note = 1 FROM mine'), ('note = 1 RETURNING 1'), ('note = 1) --'), ('note = 1 /*')) AS v (text)
+    WHERE refusal(format($$ SELECT retention.add_policy('second', 'words', '1 day', 'at', action => 'update', set_clause => %L) $$, text)) <> '42601'), NULL, 'G11 whatever follows a set clause is too');
+SELECT isnt(refusal($$ SELECT retention.add_policy('second', 'mine', '1 day', 'at', condition => 'EXISTS (WITH d AS (DELETE FROM hostile.mine RETURNING 1) SELECT FROM d)') $$), 'none', 'G11 a condition that would change rows is refused');
+SELECT is((SELECT string_agg(refusal(format($$ SELECT retention.add_policy('second', 'words', '1 day', 'at', action => 'update', set_clause => %L, condition => %L) $$, 'note = ' || text, text || ' <> note')), ' ')
+    FROM (VALUES ($q$';'$q$), ($q$'; DROP TABLE mine; --'$q$), ($q$$$;'$$$q$), ($q$$a$;$a$$q$), ($q$E'\\';'$q$), ($q$U&'\003b'$q$), ($q$'--'$q$), ($q$'/*'$q$), ($q$' target SET '$q$), ($q$' AS pg_retention_expression FROM '$q$)) AS v (text)),
+    'none none none none 42601 none none none none none', 'G11 in strings all of that is legal');
+
+-- Names that hold the words the engine looks for.
+CREATE TABLE """"""""""""""""""""""" target SET " (id int PRIMARY KEY, at timestamptz, " AS pg_retention_expression" int, " SELECT " text);
+INSERT INTO """"""""""""""""""""""" target SET " VALUES (1, '2020-01-01', 1, 'a');
+SELECT lives_ok($$ SELECT retention.add_policy('named', '""""""""""""""""""""""" target SET "', '1 day', 'at', action => 'update', set_clause => '" AS pg_retention_expression" = 2', condition => '" AS pg_retention_expression" = 1 AND " SELECT " = ''a''') $$, 'G11 a table may be named like a piece of a statement');
+SELECT is((SELECT row(success, affected)::text FROM retention.apply('named')), '(t,1)', 'G11 and its rows are updated');
+SELECT is((SELECT " AS pg_retention_expression" FROM """"""""""""""""""""""" target SET "), 2, 'G11 as they should be');
+
 SELECT * FROM finish();
-SELECT count(retention.remove_policy(name)) AS removed FROM retention.policies WHERE name IN ('orders', 'dense', 'p', 'parted', 'own', 'mine', 'rug', 'many', 'inactive_sessions') \gset
+SELECT count(retention.remove_policy(name)) AS removed FROM retention.policies WHERE name IN ('orders', 'dense', 'p', 'parted', 'own', 'mine', 'rug', 'many', 'named', 'inactive_sessions') \gset
 DROP SCHEMA hostile CASCADE;
 DROP ROLE regress_retention_squatter;
