@@ -144,6 +144,15 @@ TEST(ReadPolicy, RefusesLimitsThatCannotBe) {
   EXPECT_EQ(read_policy(fields({{"max_rows", "0"}})).max_rows, 0);
 }
 
+TEST(ReadPolicy, RefusesAColumnTwice) {
+  EXPECT_EQ(refusal([] { return read_policy(fields({{"time_columns", "{at,at}"}})); }), "22023");
+  EXPECT_EQ(refusal([] { return read_policy(fields({{"time_columns", "{at,due}"}})); }), "");
+  EXPECT_EQ(refusal([] {
+              return read_policy(fields({{"time_column", "at"}, {"keep_latest", "1"}, {"keep_per", "{a,b,a}"}}));
+            }),
+            "22023");
+}
+
 TEST(ActionName, IsWhatUsersWrite) {
   EXPECT_EQ(action_name(Action::remove), "delete");
   EXPECT_EQ(action_name(Action::update), "update");
