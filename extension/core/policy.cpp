@@ -3,11 +3,8 @@
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
 
-<<<<<<< HEAD
-#include <cmath>
-=======
 #include <algorithm>
->>>>>>> 7f08b2e (Refused lists that repeat a column, and a set clause that a semicolon ends)
+#include <cmath>
 #include <initializer_list>
 #include <stdexcept>
 #include <utility>
