@@ -269,7 +269,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 CREATE TEMP TABLE calls AS
     SELECT p.oid::regprocedure AS routine, p.proname, CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT ' END || n.nspname || '.' || p.proname || '('
-           || (SELECT COALESCE(string_agg('NULL::' || format_type(t, NULL), ', '), '') FROM unnest(p.proargtypes::oid[]) t) || ')' AS statement
+           || (SELECT COALESCE(string_agg(format(CASE p.prokind WHEN 'p' THEN 'NULL::%s' ELSE '(SELECT NULL::%s)' END, format_type(t, NULL)), ', '), '') FROM unnest(p.proargtypes::oid[]) t) || ')' AS statement
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
       JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_retention';
 SELECT is((SELECT string_agg(routine::text, ', ') FROM calls WHERE proname <> 'library_version' AND public.outcome_for('regress_retention_nobody', statement) <> '42501'), NULL, 'G8 no function or procedure lets it in');
