@@ -42,6 +42,14 @@ $server->safe_psql('postgres', q{
 		PERFORM pg_advisory_xact_lock(7);
 		RETURN OLD;
 	END $$;
+	-- Waits until so much WAL is written, or the run of that process has ended; gives how much it is.
+	CREATE FUNCTION wal_of(run int, begun pg_lsn, goal numeric) RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN
+		WHILE pg_current_wal_insert_lsn() - begun < goal LOOP
+			PERFORM pg_stat_clear_snapshot();
+			EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = run AND (state = 'active' OR query NOT LIKE '%cleanup%'));
+		END LOOP;
+		RETURN pg_current_wal_insert_lsn() - begun;
+	END $$;
 	ANALYZE});
 my $items = $server->safe_psql('postgres', 'SELECT count(*) FROM cart_items');
 my $due = $server->safe_psql('postgres', 'SELECT count(*) FROM due');
@@ -174,13 +182,8 @@ for my $moment (@moments)
 			{
 				# Nothing is stopped to be looked at: a stopped session may hold what the look needs.
 				my $goal = int($whole_wal * $moment->{wal});
-				my $look = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND state = 'active'), pg_current_wal_insert_lsn() - '$from'::pg_lsn";
-				my $runs = 't';
-				while ($runs eq 't' && !$is_there)
-				{
-					($runs, $wal) = split /\|/, $watch->query_safe($look);
-					$is_there = $wal >= $goal;
-				}
+				$wal = $watch->query_safe("SELECT wal_of($pid, '$from', $goal)");
+				$is_there = $wal >= $goal;
 			}
 			else
 			{
