@@ -60,6 +60,8 @@ Authority act_as(Oid role, const std::string& zone) {
   return server([&] {
     const Authority before = become(role, SECURITY_RESTRICTED_OPERATION);
     set("row_security", "off");
+    // What runs once a batch would be compiled once a batch.
+    set("jit", "off");
     set("TimeZone", zone.c_str());
     const int timeout = shorter_timeout(LockTimeout, settings::lock_timeout());
     if (timeout != LockTimeout) {
