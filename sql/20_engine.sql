@@ -47,7 +47,7 @@ CREATE FUNCTION retention.preview(policy text, as_of timestamptz DEFAULT NULL, s
     OUT relation text, OUT role text, OUT expected_rows bigint, OUT blocked bigint, OUT held bigint,
     OUT oldest timestamptz, OUT newest timestamptz, OUT sample_keys jsonb, OUT failed bigint) RETURNS SETOF record
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'retention_preview';
-COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, up to sample keys, and those that failed and wait for their next try (retention.failures). Changes no row of any policy; in a transaction that may write it notes that the policy was looked at (retention.previewed). Works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
+COMMENT ON FUNCTION retention.preview(text, timestamptz, int) IS 'what a run would do now, or at as_of: for the target and each table of dependents the rows that would go, those blocked or held, the oldest and newest instant, up to sample keys, and those that failed and wait for their next try (retention.failures). Changes no row of any policy; with retention.require_preview on, in a transaction that may write, it notes that the policy was looked at (retention.previewed). Works in a read-only transaction and on a standby. May be called by roles granted EXECUTE';
 
 CREATE FUNCTION retention.explain(policy text, OUT step int, OUT what text, OUT relation text, OUT statement text, OUT reason text,
     OUT indexes text[]) RETURNS SETOF record

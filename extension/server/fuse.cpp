@@ -307,7 +307,7 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
 
 void note_preview(const core::Policy& policy) {
   const bool may_write = boundary::server([] { return !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode(); });
-  if (!may_write || !has_store())
+  if (!settings::require_preview() || !may_write || !has_store())
     return;
   const Authority before = act_as_keeper();
   boundary::execute("INSERT INTO retention.previewed (policy, definition) "
