@@ -229,17 +229,44 @@ void require_shape(const std::string& preset, const core::Rule& rule) {
                         "See it with SELECT * FROM retention.preview('" + preset + "').");
 }
 
-} // namespace
+Text when(TimestampTz instant) { return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(iso(instant)); }
 
-Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
-  Look look(policy, as_of);
+/// The one row of a count: how many, the oldest and the newest.
+class CountSink final : public boundary::Sink {
+public:
+  void accept(const Datum* values, const bool* nulls) override {
+    rows = DatumGetInt64(values[0]);
+    if (nulls[1])
+      return;
+    oldest = DatumGetTimestampTz(values[1]);
+    newest = DatumGetTimestampTz(values[2]);
+  }
+  std::int64_t rows = 0;
+  TimestampTz oldest = DT_NOEND, newest = DT_NOBEGIN;
+};
+
+/// The preview where no victim depends on another row: counted by one statement, none of them remembered.
+Rows counted_rows(const Look& look, int sample) {
+  const core::Rule& rule = look.resolved.rule;
+  const std::string instant = core::deciding_instant(rule), victims = look.victims();
+  const std::vector<Arg> args{Arg::time(look.cutoff)};
+  CountSink sink;
+  boundary::stream("SELECT pg_catalog.count(*), pg_catalog.min(" + instant + "), pg_catalog.max(" + instant + ")" +
+                       victims,
+                   args, sink);
+  core::Leaves leaves;
+  const std::vector<RowKey> rows =
+      select_rows("SELECT target.tableoid, target.ctid" + victims + " LIMIT " + std::to_string(sample), args, leaves);
+  return {{rule.target.label(), "target", std::to_string(sink.rows), "0", "0", when(sink.oldest), when(sink.newest),
+           sample_keys(rows, leaves, sample), "0"}};
+}
+
+/// The preview of victims that others hang on, that holds may keep, or that failed before.
+Rows gathered_rows(const Look& look, int sample, Failures& failures, const LegalHolds& holds) {
   core::Leaves leaves;
   Selection selection = select_victims(look.resolved.rule, look.cutoff, leaves, true);
-  Failures failures(policy.name);
-  failures.load();
   failures.find(look.resolved, look.cutoff, leaves);
   const std::string failed = std::to_string(failures.leave_out(selection.victims));
-  const LegalHolds holds(look.resolved, look.clock);
   const FamilyTree tree = gather_families(look.resolved, selection, Hold::none, holds);
   std::uint64_t blocked = 0, held = 0;
   std::vector<RowKey> rows;
@@ -249,7 +276,6 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
     else
       ++(victim.fate == Fate::held ? held : blocked);
   }
-  const auto when = [&](TimestampTz instant) { return TIMESTAMP_NOT_FINITE(instant) ? Text() : Text(iso(instant)); };
   Rows out;
   out.push_back({look.resolved.rule.target.label(), "target", std::to_string(rows.size()), std::to_string(blocked),
                  std::to_string(held), when(selection.oldest), when(selection.newest),
@@ -263,6 +289,18 @@ Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
     out.push_back({label, "dependent", std::to_string(count), "0", "0", Text(), Text(),
                    sample_keys(members, leaves, sample), "0"});
   }
+  return out;
+}
+
+} // namespace
+
+Rows preview_rows(const core::Policy& policy, const Text& as_of, int sample) {
+  Look look(policy, as_of);
+  Failures failures(policy.name);
+  failures.load();
+  const LegalHolds holds(look.resolved, look.clock);
+  const bool goes_alone = look.resolved.edges.empty() && failures.is_empty() && holds.standing().empty();
+  Rows out = goes_alone ? counted_rows(look, sample) : gathered_rows(look, sample, failures, holds);
   look.close();
   note_preview(policy);
   return out;
