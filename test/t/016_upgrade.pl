@@ -6,8 +6,13 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# With pg_cron on this machine, the first of the databases has jobs too.
+chomp(my $share = qx("@{[ $ENV{PG_CONFIG} || 'pg_config' ]}" --sharedir));
+my $has_cron = -e "$share/extension/pg_cron.control";
+
 my $server = PostgreSQL::Test::Cluster->new('upgrade');
 $server->init;
+$server->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'from_0_1_0'\n") if $has_cron;
 $server->start;
 
 my $version = $server->safe_psql('postgres', q{SELECT default_version FROM pg_available_extensions WHERE name = 'pg_retention'});
@@ -61,8 +66,13 @@ for my $old (@earlier)
 	my $kept = q{SELECT (SELECT json_strip_nulls(json_agg(p ORDER BY name)) FROM retention.policy p), (SELECT json_agg(c ORDER BY id) FROM retention.policy_change c),
 		(SELECT json_agg(json_build_array(id, policy, affected, stop_reason, started) ORDER BY id) FROM retention.run), (SELECT json_strip_nulls(json_agg(b ORDER BY run, batch)) FROM retention.batch b)};
 	my $before = $ask->($kept);
+	my $jobs = q{SELECT json_agg(j ORDER BY jobid), get_scheduler_status() ->> 'running' FROM cron.job j};
+	my $has_jobs = $has_cron && $database eq 'from_0_1_0';
+	my $jobs_before = $has_jobs ? $ask->("CREATE EXTENSION pg_cron; SELECT start_cleanup_scheduler() \\gset\n$jobs") : '';
+	like($jobs_before, qr/"schedule".*\|true$/s, "$old: its jobs run") if $has_jobs;
 
 	$ask->('ALTER EXTENSION pg_retention UPDATE');
+	is($ask->($jobs), $jobs_before, "$old: jobs are kept") if $has_jobs;
 	is($ask->(q{SELECT extversion FROM pg_extension WHERE extname = 'pg_retention'}), $version, "$old: updates to $version");
 	is($ask->($objects), $fresh, "$old: the updated database has the objects, rights and comments of a fresh one");
 	is($ask->($configured), $server->safe_psql('fresh', $configured), "$old: and dumps the same tables");
