@@ -203,9 +203,13 @@ std::string returned_subjects_select(const Rule& rule) {
   const std::string alias = subject_alias(rule);
   const std::string subjects = "SELECT " + columns_of(alias, false) + " FROM " + rule.subject().sql() + " AS " + alias +
                                own_subject(rule, alias) + " WHERE " + alias + ".ctid = ANY ($2) AND ";
-  // One look-up by index for each half of the test, rather than every activity of the subject.
+  // Where an index has the time, one look-up for each half of the test, rather than every activity of the subject.
   std::vector<std::string> selects;
   for (const ActivitySource& source : rule.activities) {
+    if (!source.time_is_indexed) {
+      selects.push_back(subjects + is_alive(source));
+      continue;
+    }
     selects.push_back(subjects + has_activity(source, young("activity", source.time, cutoff)));
     selects.push_back(subjects + has_activity(source, "(" + timeless("activity", source.time) + ")"));
   }

@@ -14,6 +14,7 @@ struct ActivitySource {
   Relation relation;
   TimeColumn time;
   std::string join_condition, condition;
+  bool time_is_indexed = false; ///< an index has the time column: young rows are found without reading the others
 };
 
 /// A policy held against the catalog: everything resolved that a statement needs.

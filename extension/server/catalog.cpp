@@ -155,6 +155,14 @@ ColumnType require_column(const core::Relation& relation, std::string_view name)
                 "column " + core::quote(name) + " of " + relation.label() + " does not exist");
 }
 
+bool is_indexed(const core::Relation& relation, const std::string& column) {
+  return boundary::single("SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = "
+                          "i.indrelid AND a.attnum = ANY (i.indkey) "
+                          "WHERE i.indrelid = $1 AND i.indisvalid AND a.attname = $2::pg_catalog.name LIMIT 1",
+                          {Arg::oid(relation.oid), Arg::of(column)})
+      .has_value();
+}
+
 bool is_nullable(const core::Relation& relation, const std::string& column) {
   return boundary::single(
              "SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "

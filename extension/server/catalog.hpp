@@ -36,6 +36,9 @@ struct ColumnType {
 /// The same, and Failure 42703 where there is no such column.
 [[nodiscard]] ColumnType require_column(const core::Relation& relation, std::string_view name);
 
+/// Whether some index has the column.
+[[nodiscard]] bool is_indexed(const core::Relation& relation, const std::string& column);
+
 /// Whether a column may be NULL.
 [[nodiscard]] bool is_nullable(const core::Relation& relation, const std::string& column);
 

@@ -162,6 +162,7 @@ void resolve_activities(const core::Policy& policy, const std::string& zone, cor
                                        activity.time_zone.empty() ? zone : activity.time_zone);
     source.join_condition = activity.join_condition;
     source.condition = activity.condition;
+    source.time_is_indexed = catalog::is_indexed(source.relation, activity.time_column);
     rule.activities.push_back(std::move(source));
   }
 }

@@ -133,7 +133,13 @@ TEST(ReturnedSubjectsSelect, AsksAmongGivenRows) {
   const std::string sql = returned_subjects_select(by_messages());
   EXPECT_TRUE(has(sql, "subject.ctid = ANY ($2)"));
   EXPECT_TRUE(has(sql, "AND EXISTS (SELECT 1 FROM \"s\".\"messages\""));
-  EXPECT_TRUE(has(sql, " UNION ALL "));
+  EXPECT_FALSE(has(sql, " UNION ALL ")) << "without an index of the time, a subject's activities are read once";
+}
+
+TEST(ReturnedSubjectsSelect, AsksForEachHalfWhereAnIndexHasTheTime) {
+  Rule rule = by_messages();
+  rule.activities.at(0).time_is_indexed = true;
+  EXPECT_TRUE(has(returned_subjects_select(rule), " UNION ALL "));
 }
 
 TEST(ChildrenSelect, FollowsAForeignKeyWithoutInheritance) {
