@@ -29,6 +29,7 @@ inline constexpr const char* invalid_parameter_value = "22023";
 inline constexpr const char* null_value_not_allowed = "22004";
 inline constexpr const char* undefined_object = "42704";
 inline constexpr const char* duplicate_object = "42710";
+inline constexpr const char* duplicate_column = "42701";
 inline constexpr const char* undefined_table = "42P01";
 inline constexpr const char* undefined_column = "42703";
 inline constexpr const char* ambiguous_parameter = "42P08";

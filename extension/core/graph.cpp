@@ -97,9 +97,14 @@ std::vector<Path> search(const std::vector<ForeignKey>& keys, std::uint32_t from
 
 std::string ForeignKey::condition(std::string_view child_alias, std::string_view parent_alias) const {
   std::vector<std::string> terms;
-  for (std::size_t i = 0; i < child_columns.size(); ++i)
+  for (std::size_t i = 0; i < child_columns.size(); ++i) {
+    // Two columns of different collations have none between them, and many equalities want one: the parent's index has
+    // made its rows unique by its own.
+    const bool has_collation = i < collations.size() && !collations[i].empty();
     terms.push_back(std::string(parent_alias) + "." + quote_identifier(parent_columns[i]) + " " + operators[i] + " " +
-                    std::string(child_alias) + "." + quote_identifier(child_columns[i]));
+                    std::string(child_alias) + "." + quote_identifier(child_columns[i]) +
+                    (has_collation ? " COLLATE " + collations[i] : ""));
+  }
   return join(terms, " AND ");
 }
 

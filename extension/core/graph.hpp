@@ -17,6 +17,8 @@ struct ForeignKey {
   Relation child, parent;
   std::vector<std::string> child_columns, parent_columns;
   std::vector<std::string> operators; ///< parent = child, as `OPERATOR(schema.=)`
+  /// `schema.name` of the parent's collation where the child's column has another; else empty.
+  std::vector<std::string> collations{};
   OnDelete on_delete = OnDelete::no_action;
   bool is_temporal = false; ///< with PERIOD: a row may refer to several rows together
 

@@ -23,12 +23,6 @@ constexpr int most_tries = 5, tries_without_locks = 2;
 /// How long a statement of the SQL hand waits for a row that somebody locked after it was looked at, in milliseconds.
 constexpr const char* patience = "50";
 
-/// An error that another try may not meet again.
-bool is_passing(const std::string& sqlstate) {
-  return sqlstate == core::sqlstate::deadlock_detected || sqlstate == core::sqlstate::lock_not_available ||
-         sqlstate == core::sqlstate::serialization_failure;
-}
-
 /// An error that comes of dependents that were only looked at, where somebody changed one before it went: it is not
 /// where it was, or still refers to its victim. With locks it has another reason.
 bool may_come_of_looking(const std::string& sqlstate) {
@@ -114,11 +108,9 @@ void BatchRun::stop(const char* reason, const std::string& message) {
   outcome_.message = message;
 }
 
-/// An error ends the run; one that another run may not meet again is told as such.
+/// An error ends the run.
 void BatchRun::note_stop(const boundary::Caught& caught) {
   note_failure(outcome_, caught);
-  if (is_passing(caught.sqlstate))
-    outcome_.stop_reason = "locked";
   has_stopped_ = true;
 }
 

@@ -59,8 +59,9 @@ core::ForeignKey foreign_key(const Row& row) {
   key.child_columns = core::array_items(*row[9]);
   key.parent_columns = core::array_items(*row[10]);
   key.operators = core::array_items(*row[11]);
-  key.on_delete = static_cast<core::OnDelete>(row[12]->front());
-  key.is_temporal = row[13] == "t";
+  key.collations = core::array_items(*row[12]);
+  key.on_delete = static_cast<core::OnDelete>(row[13]->front());
+  key.is_temporal = row[14] == "t";
   return key;
 }
 
@@ -233,6 +234,12 @@ std::vector<core::ForeignKey> foreign_keys() {
            (SELECT pg_catalog.array_agg(pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.n)
               FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY k (no, n)
               JOIN pg_catalog.pg_operator o ON o.oid = k.no JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace),
+           (SELECT pg_catalog.array_agg(CASE WHEN a.attcollation <> p.attcollation AND l.oid IS NOT NULL
+                                             THEN pg_catalog.format('%I.%I', n.nspname, l.collname) ELSE '' END ORDER BY k.n)
+              FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) WITH ORDINALITY k (child, parent, n)
+              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.child
+              JOIN pg_catalog.pg_attribute p ON p.attrelid = c.confrelid AND p.attnum = k.parent
+              LEFT JOIN pg_catalog.pg_collation l ON l.oid = p.attcollation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace),
            CASE WHEN )" + std::string(boundary::key_is_enforced) +
                                  R"( THEN c.confdeltype ELSE 'a' END, )" + boundary::key_is_temporal + R"(
       FROM pg_catalog.pg_constraint c
@@ -308,6 +315,18 @@ core::Relation root_of(const core::Relation& relation) {
   const auto root =
       boundary::single("SELECT pg_catalog.pg_partition_root($1)::pg_catalog.oid", {Arg::oid(relation.oid)});
   return root ? catalog::relation(static_cast<Oid>(std::stoul(*root)), relation.label()) : relation;
+}
+
+bool is_open(Oid relation, AclMode mode) {
+  return server([&] { return pg_class_aclmask(relation, GetUserId(), mode, ACLMASK_ALL) == mode; });
+}
+
+std::string rows_of_leaf(const core::Relation& leaf, const std::string& alias, const std::string& before_condition) {
+  const core::Relation root = is_open(leaf.oid, ACL_SELECT) ? leaf : root_of(leaf);
+  if (root.oid == leaf.oid)
+    return "ONLY " + leaf.sql() + " AS " + alias + " " + before_condition + " ";
+  return root.sql() + " AS " + alias + " " + before_condition + " " + alias +
+         ".tableoid = " + std::to_string(leaf.oid) + " AND ";
 }
 
 bool watches_statements(const core::Relation& relation) {

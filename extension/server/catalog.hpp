@@ -67,6 +67,14 @@ struct Column {
 /// The names of the primary key's columns; empty where there is none.
 [[nodiscard]] std::vector<std::string> primary_key(Oid relation);
 
+/// What of a leaf's rows the current user reads by their own table, as SQL to be followed by a condition: the leaf
+/// itself, or, where only the root of its partitions is open to that user, the root's rows of that leaf.
+[[nodiscard]] std::string rows_of_leaf(const core::Relation& leaf, const std::string& alias,
+                                       const std::string& before_condition);
+
+/// Whether the current user has these rights on a table by itself.
+[[nodiscard]] bool is_open(Oid relation, AclMode mode);
+
 /// Whether `leaf` is a partition, or an inheritance child, of `root`, at any depth.
 [[nodiscard]] bool inherits_from(Oid leaf, Oid root);
 

@@ -4,6 +4,7 @@
 #include "extension/boundary/spi.hpp"
 #include "extension/core/failure.hpp"
 #include "extension/core/identifier.hpp"
+#include "extension/core/restoration.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/erase.hpp"
@@ -64,18 +65,31 @@ void check_statements(const Resolved& resolved) {
   }
 }
 
+/// Throws Failure where a table has columns that its archive must have for itself.
+void require_room_in_archive(const core::Relation& table) {
+  for (const core::Relation& leaf : catalog::leaves(table))
+    for (const char* name : {core::archive_run, core::archive_time})
+      if (catalog::column(leaf, name))
+        throw Failure(core::sqlstate::duplicate_column,
+                      leaf.label() + " has a column " + core::quote(name) + ", which an archive needs for itself",
+                      "An archive has the columns of its table, the number of the run and the time of archiving.",
+                      "Rename the column; an archive cannot be archived again.");
+}
+
 /// Makes a table's archive where there is none: like the table, with what its heirs add, and two columns more.
 void make_archive(const core::Relation& table, Oid owner) {
+  require_room_in_archive(table);
   const core::Relation archive = archive_of(table);
   require_own_archive(archive, owner);
   if (archive.oid != InvalidOid)
     return;
   boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
                     ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
+  const core::Relation made = archive_of(table);
   for (const core::Relation& leaf : catalog::leaves(table))
     for (const catalog::Column& column : catalog::columns(leaf.oid))
-      boundary::execute("ALTER TABLE " + archive.sql() + " ADD COLUMN IF NOT EXISTS " + core::quote(column.name) + " " +
-                        column.type);
+      if (!catalog::column(made, column.name))
+        boundary::execute("ALTER TABLE " + made.sql() + " ADD COLUMN " + core::quote(column.name) + " " + column.type);
 }
 
 /// Every archive must be able to take what it will be given.
@@ -88,6 +102,7 @@ void check_archives(const Resolved& resolved) {
     throw Failure(core::sqlstate::invalid_parameter_value, "a table cannot be its own archive", "",
                   "Leave archive_to out to have one made.");
   const auto check = [&](const core::Relation& table) {
+    require_room_in_archive(table);
     for (const core::Relation& leaf : catalog::leaves(table))
       boundary::prepare(core::change_statement({archiving(resolved, leaf)}), {TIDARRAYOID});
   };

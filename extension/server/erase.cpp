@@ -81,7 +81,9 @@ core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, 
   core::RowChange change;
   change.leaf = catalog::relation(leaves.oid(leaf), "of a victim or dependent");
   change.root = is_part_of(change.leaf, rule.target) ? rule.target : catalog::root_of(change.leaf);
-  change.through_root = catalog::watches_statements(change.root);
+  // A right on the root is a right on its rows, also where none is granted on their partition.
+  change.through_root =
+      catalog::watches_statements(change.root) || !catalog::is_open(change.leaf.oid, ACL_SELECT | ACL_DELETE);
   change.set_clause = rule.set_clause;
   if (resolved.archive.oid != InvalidOid)
     archive_to(change, archive_for(resolved, change.leaf), run_id);

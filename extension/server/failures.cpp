@@ -135,11 +135,12 @@ void Failures::find_in_leaf(const core::Relation& leaf, std::uint16_t number, co
 }
 
 void Failures::find_by_key(const core::Relation& leaf, std::uint16_t number, const Some& entries, Some& found) const {
-  std::vector<std::string> terms;
+  // Read back by the types of the columns: an array, a row or a document is no text in JSON.
+  std::vector<std::string> terms, fields;
   for (const std::string& name : catalog::key_columns(leaf.oid)) {
     const catalog::ColumnType type = catalog::require_column(leaf, name);
-    terms.push_back("target." + core::quote(name) + " " + equality(type.base) + " (f.key ->> " +
-                    core::quote_literal(name) + ")::" + type.declared);
+    terms.push_back("target." + core::quote(name) + " " + equality(type.base) + " k." + core::quote(name));
+    fields.push_back(core::quote(name) + " " + type.declared);
   }
   if (terms.empty() || entries.empty())
     return;
@@ -155,8 +156,9 @@ void Failures::find_by_key(const core::Relation& leaf, std::uint16_t number, con
        boundary::query("SELECT f.n, pg_catalog.split_part(pg_catalog.btrim(target.ctid::pg_catalog.text, '()'), ',', "
                        "1), pg_catalog.split_part(pg_catalog.btrim(target.ctid::pg_catalog.text, '()'), ',', 2) FROM "
                        "pg_catalog.jsonb_to_recordset($1::pg_catalog.jsonb) AS f (n pg_catalog.int4, key "
-                       "pg_catalog.jsonb) JOIN ONLY " +
-                           leaf.sql() + " AS target ON " + core::join(terms, " AND "),
+                       "pg_catalog.jsonb) CROSS JOIN LATERAL pg_catalog.jsonb_to_record(f.key) AS k (" +
+                           core::join(fields, ", ") + ") JOIN " + catalog::rows_of_leaf(leaf, "target", "ON") +
+                           core::join(terms, " AND "),
                        {Arg::of(list)}, boundary::View::as_pushed)) {
     Entry* const entry = by_number.at(*row[0]);
     entry->row = core::row_key(number, static_cast<std::uint32_t>(std::stoul(*row[1])),
@@ -246,7 +248,7 @@ std::string Failures::key_of(RowKey row, const core::Leaves& leaves) {
       pairs.push_back(core::quote_literal(column) + ", t." + core::quote(column));
     const boundary::Rows rows = boundary::query(
         "SELECT " + (pairs.empty() ? "NULL" : "pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ")") +
-            " FROM ONLY " + leaf.sql() + " AS t WHERE t.ctid = ANY ($1)",
+            " FROM " + catalog::rows_of_leaf(leaf, "t", "WHERE") + "t.ctid = ANY ($1)",
         {tid_array({row})}, boundary::View::as_pushed);
     is_there = !rows.empty();
     if (is_there)

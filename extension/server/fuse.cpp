@@ -275,21 +275,40 @@ void settle_fuse(const Outcome& outcome) {
     end_approval(outcome);
 }
 
+namespace {
+
+/// Throws Failure unless the caller is a member of the role that the stopped run acted as. For a preset that is not
+/// stored: the tables that the caller's search_path finds need not be those of that run.
+void require_membership_of_run(const std::string& policy, const boundary::Text& role) {
+  const Oid oid = boundary::server([&] { return role ? get_role_oid(role->c_str(), true) : InvalidOid; });
+  if (OidIsValid(oid) || !boundary::server([] { return superuser(); }))
+    require_membership(oid, "policy " + quote(policy));
+}
+
+} // namespace
+
 std::int64_t approve(const std::string& name, std::int64_t run, const std::string& reason) {
   if (reason.find_first_not_of(" \t\r\n") == std::string::npos)
     throw Failure(core::sqlstate::invalid_parameter_value, "reason must not be empty", "",
                   "It is kept with who approved and when.");
   const core::Policy policy = presets::stored_or_built(name);
   require_membership(runs_as(policy), "policy " + quote(name));
-  const Authority before = act_as_keeper();
-  const auto waiting = boundary::single("SELECT run FROM retention.fuses WHERE policy = $1", {Arg::of(name)});
-  if (!waiting)
+  Authority before = act_as_keeper();
+  const Rows waiting =
+      boundary::query("SELECT f.run, r.runs_as FROM retention.fuses f LEFT JOIN retention.run r ON r.id "
+                      "= f.run WHERE f.policy = $1",
+                      {Arg::of(name)});
+  give_back(before);
+  if (waiting.empty())
     throw Failure(core::sqlstate::not_in_prerequisite_state, "policy " + quote(name) + " does not wait for an approval",
                   "", "See retention.fuses for those that do.");
-  if (std::stoll(*waiting) != run)
+  if (policy.id == 0)
+    require_membership_of_run(name, waiting[0][1]);
+  if (whole(waiting[0][0]) != run)
     throw Failure(core::sqlstate::invalid_parameter_value,
                   "policy " + quote(name) + " does not wait for an approval of run " + std::to_string(run), "",
-                  "It waits for one of run " + *waiting + "; see retention.fuses.");
+                  "It waits for one of run " + *waiting[0][0] + "; see retention.fuses.");
+  before = act_as_keeper();
   boundary::execute("UPDATE retention.approval SET ended = 'replaced' WHERE policy = $1 AND ended IS NULL",
                     {Arg::of(name)});
   const Rows rows =

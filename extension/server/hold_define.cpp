@@ -53,13 +53,13 @@ Oid judged_as(const hold_store::Placed& hold) {
   return hold.as_table_owner ? catalog::owner(hold.relation.oid) : caller();
 }
 
-/// Sees that the hold can be judged, and writes it.
+/// Sees that the hold can be judged, by those whose rights it has and on all that it reads, and writes it.
 std::int64_t place(const hold_store::Placed& hold, const std::string& condition) {
   core::LegalHold judged;
   judged.relation = hold.relation;
   judged.condition = condition;
   const Authority before = act_as(judged_as(hold), hold.zone);
-  boundary::prepare(core::held_rows_select(judged), {TIDARRAYOID});
+  boundary::query(core::held_rows_select(judged), {tid_array({})});
   give_back(before);
   begin_placing_hold();
   return hold_store::insert(hold);

@@ -111,8 +111,8 @@ std::string sample_keys(const std::vector<RowKey>& rows, const core::Leaves& lea
       pairs.push_back(core::quote_literal(column) + ", t." + quote(column));
     if (pairs.empty())
       pairs = {"'ctid', t.ctid"};
-    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") +
-                                          ") FROM ONLY " + relation.sql() + " AS t WHERE t.ctid = ANY ($1)",
+    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ") FROM " +
+                                          catalog::rows_of_leaf(relation, "t", "WHERE") + "t.ctid = ANY ($1)",
                                       {tid_array({rows[i]})}, boundary::View::as_pushed);
     if (key)
       parts.push_back(*key);

@@ -80,6 +80,7 @@ private:
   void refuse_rows();
   void refuse(const std::string& sql, std::uint32_t why);
   void refuse_lost_columns(const Place& place);
+  void refuse_altered_values(const Place& place);
   void refuse_nulls(const Place& place);
   void refuse_by_checks(const Place& place);
   void refuse_taken_keys(const Place& place);

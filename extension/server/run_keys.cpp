@@ -37,8 +37,8 @@ std::string key_of(const std::vector<std::string>& columns) {
 std::string keys_of(const core::Relation& leaf, const std::vector<std::string>& key, const std::vector<RowKey>& rows) {
   TextSink sink;
   boundary::stream("SELECT pg_catalog.jsonb_agg(k.key)::pg_catalog.text FROM (SELECT " + key_of(key) +
-                       " AS key, (pg_catalog.row_number() OVER () - 1) / 1000 AS part FROM ONLY " + leaf.sql() +
-                       " AS target WHERE target.ctid = ANY ($1)) AS k GROUP BY k.part",
+                       " AS key, (pg_catalog.row_number() OVER () - 1) / 1000 AS part FROM " +
+                       catalog::rows_of_leaf(leaf, "target", "WHERE") + "target.ctid = ANY ($1)) AS k GROUP BY k.part",
                    {tid_array(rows)}, sink);
   return core::array_text(sink.texts);
 }

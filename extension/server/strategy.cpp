@@ -48,6 +48,10 @@ std::string why_not_ranges(const core::Rule& rule, TimestampTz cutoff) {
     return "activity of other tables decides";
   if (rule.keep_latest > 0)
     return "keep_latest compares rows with each other";
+  const std::vector<core::Relation> leaves = catalog::leaves(rule.target);
+  if (!std::all_of(leaves.begin(), leaves.end(),
+                   [](const core::Relation& leaf) { return catalog::is_open(leaf.oid, ACL_SELECT); }))
+    return "the policy's owner has no right on each partition by itself";
   if (joins_or_nests(rule, cutoff))
     return "the condition looks at other tables";
   return {};

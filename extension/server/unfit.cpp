@@ -58,6 +58,7 @@ void Returning::refuse_rows() {
       continue;
     }
     refuse_lost_columns(place);
+    refuse_altered_values(place);
     refuse_strays(place);
     if (is_rewritten(place.was.table))
       continue;
@@ -76,6 +77,21 @@ void Returning::refuse_lost_columns(const Place& place) {
              reason(core::sqlstate::undefined_column, "column " + core::quote(column) + " of " +
                                                           place.was.table.label() +
                                                           " no longer exists, and the archive has values for it"));
+}
+
+/// Columns that are of another type since: rows whose value would come back rounded, cut or moved.
+void Returning::refuse_altered_values(const Place& place) {
+  for (const std::string& column : place.columns) {
+    const std::string was = catalog::require_column(place.was.archive, column).declared,
+                      now = catalog::require_column(place.was.table, column).declared;
+    const std::string value = "(archived." + core::quote(column) + ")";
+    if (was != now)
+      refuse(core::archived_where(place.was.archive, value + "::pg_catalog.text IS DISTINCT FROM ((" + value +
+                                                         "::" + now + ")::" + was + ")::pg_catalog.text"),
+             reason(core::sqlstate::datatype_mismatch, "column " + core::quote(column) + " of " +
+                                                           place.was.table.label() + " is of type " + now +
+                                                           " now, which would change the value"));
+  }
 }
 
 /// Columns that must have a value, and would get none.

@@ -45,6 +45,17 @@ TEST(ForeignKeyCondition, JoinsColumnByColumn) {
                                                     "parent.\"i\"\"d\" OPERATOR(public.=) child.\"cart\"");
 }
 
+TEST(ForeignKeyCondition, SaysWhichCollationWhereTheColumnsDiffer) {
+  ForeignKey composite = item_cart;
+  composite.child_columns = {"tenant", "cart"};
+  composite.parent_columns = {"t", "id"};
+  composite.operators = {"OPERATOR(pg_catalog.=)", "OPERATOR(pg_catalog.=)"};
+  composite.collations = {"", "public.\"C;\""};
+  EXPECT_EQ(composite.condition("child", "parent"),
+            "parent.\"t\" OPERATOR(pg_catalog.=) child.\"tenant\" AND "
+            "parent.\"id\" OPERATOR(pg_catalog.=) child.\"cart\" COLLATE public.\"C;\"");
+}
+
 TEST(ForeignKeyLabel, SaysFromWhereToWhere) { EXPECT_EQ(item_cart.label(), "s.items.\"item_cart\" -> s.carts"); }
 
 TEST(Paths, FindsTheOneWay) {
