@@ -4,6 +4,7 @@
 #include "extension/server/catalog.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/verify.hpp"
+#include "extension/server/versions.hpp"
 
 #include <algorithm>
 #include <set>
@@ -100,9 +101,32 @@ void torn(const core::Relation& relation) {
 
 namespace {
 
-/// A trigger or a rule did not let some rows go: those that stand where they stood are blocked. Returns how many.
-std::size_t note_kept_back(const core::Relation& leaf, const std::vector<RowKey>& rows, Selection& selection) {
-  const std::vector<RowKey> standing = standing_rows(leaf, rows, selection.leaves);
+/// Of rows that this transaction has locked and has sent away, those that are elsewhere now: a trigger or a rule
+/// changed them instead, as one that only marks rows as deleted does.
+std::vector<RowKey> changed_instead(const core::Relation& table, const std::vector<RowKey>& rows,
+                                    core::Leaves& leaves) {
+  std::vector<RowKey> now = rows, moved, changed;
+  follow_versions(now, leaves);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (now[i] != rows[i])
+      moved.push_back(now[i]);
+  std::sort(moved.begin(), moved.end());
+  moved = standing_rows(table, moved, leaves);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (now[i] != rows[i] && std::binary_search(moved.begin(), moved.end(), now[i]))
+      changed.push_back(rows[i]);
+  return changed;
+}
+
+/// A trigger or a rule did not let some rows go: those that stand are blocked. Returns how many.
+std::size_t note_kept_back(const core::Relation& table, const std::vector<RowKey>& rows, bool may_be_elsewhere,
+                           Selection& selection) {
+  std::vector<RowKey> standing = standing_rows(table, rows, selection.leaves);
+  if (may_be_elsewhere) {
+    const std::vector<RowKey> changed = changed_instead(table, rows, selection.leaves);
+    standing.insert(standing.end(), changed.begin(), changed.end());
+    std::sort(standing.begin(), standing.end());
+  }
   for (Victim& victim : selection.victims)
     if (std::binary_search(standing.begin(), standing.end(), victim.key))
       victim.fate = Fate::blocked;
@@ -139,7 +163,11 @@ Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selecti
     if (what.archive.oid != InvalidOid && *counts[1] != *counts[0])
       torn(what.archive);
     out.affected += changed;
-    if (changed != rows.size() && changed + note_kept_back(what.leaf, rows, selection) != rows.size() &&
+    // Where rows are locked, nobody else has changed them; an update changes those that it is to change itself.
+    const bool may_be_elsewhere = hold == Hold::lock && what.set_clause.empty();
+    if (changed != rows.size() &&
+        changed + note_kept_back(what.through_root ? what.root : what.leaf, rows, may_be_elsewhere, selection) !=
+            rows.size() &&
         hold == Hold::look)
       throw core::Failure(core::sqlstate::serialization_failure,
                           "a row of " + what.leaf.label() + " was changed by somebody else while it was about to go");

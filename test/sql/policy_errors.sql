@@ -11,7 +11,7 @@ CREATE SCHEMA policy_errors;
 SET search_path = policy_errors, public;
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
-SELECT plan(75);
+SELECT plan(77);
 
 CREATE TABLE t (id int PRIMARY KEY, at timestamptz, n int, what text);
 CREATE TABLE child (id int PRIMARY KEY, t_id int REFERENCES t);
@@ -261,6 +261,10 @@ SELECT is(error_of_run('p'),
 SELECT retention.remove_policy('p') \gset
 SELECT is(error_of($q$CALL retention.run('stored')$q$),
           '2D000 retention.run cannot run inside a transaction block', 'E79 procedure cannot run inside a transaction block');
+SELECT is(error_of($q$CALL retention.run('stored', slice => 1)$q$),
+          '22023 slice and slices go together', 'E98 slice and slices go together');
+SELECT is(error_of($q$CALL retention.run('stored', slice => 3, slices => 2)$q$),
+          '22023 there is no slice 3 of 2', 'E99 there is no slice 3 of 2');
 SELECT is(error_of($q$SELECT retention.apply('stored')$q$, 'transaction_read_only', 'on'),
           '25006 cannot execute a run of a retention policy in a read-only transaction', 'E80 cannot execute a run of a retention policy in a read-only transaction');
 SELECT is(error_of($q$SELECT start_cleanup_scheduler()$q$),

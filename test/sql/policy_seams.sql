@@ -152,6 +152,33 @@ DO $$ DECLARE r retention.result; BEGIN CALL retention.run('rooted', result => r
 RESET ROLE;
 SELECT is((SELECT string_agg(relation::text || ' ' || (key -> 'id')::text, ', ' ORDER BY relation::text) FROM retention.failures WHERE policy = 'rooted' AND key ? 'id'), 'parted_1 20', 'G13 and a row that fails is found by its key');
 
+-- ---- Triggers and rules that mark rows instead of removing them ----
+
+CREATE TABLE marked (id int PRIMARY KEY, at timestamptz DEFAULT '2000-01-01', gone boolean NOT NULL DEFAULT false);
+CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF old.id % 3 = 0 THEN RETURN old; END IF;
+    IF old.id % 3 = 1 THEN UPDATE policy_seams.marked SET gone = true WHERE id = old.id; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mark BEFORE DELETE ON marked FOR EACH ROW EXECUTE FUNCTION mark();
+CREATE TABLE ruled (id int PRIMARY KEY, at timestamptz DEFAULT '2000-01-01', gone boolean NOT NULL DEFAULT false);
+CREATE RULE mark AS ON DELETE TO ruled DO INSTEAD UPDATE ruled SET gone = true WHERE id = old.id;
+INSERT INTO marked SELECT generate_series(1, 30);
+INSERT INTO ruled SELECT generate_series(1, 30);
+SELECT retention.add_policy('marked', 'marked', '1 day', 'at', record_keys => true) \gset
+SELECT retention.add_policy('ruled', 'ruled', '1 day', 'at') \gset
+CREATE FUNCTION last_run() RETURNS text LANGUAGE sql AS $$ SELECT concat_ws(' ', success, affected, skipped_blocked, skipped_locked, skipped_returned, skipped_failed) FROM retention.runs ORDER BY id DESC LIMIT 1 $$;
+SELECT is((SELECT expected_rows FROM retention.preview('ruled')), 30::bigint, 'the preview of what a rule marks');
+SELECT is(success, true, 'apply') FROM retention.apply('ruled');
+SELECT is(last_run(), 't 0 30 0 0 0', 'G9 apply counts rows that a rule marks as blocked');
+DO $$ DECLARE r retention.result; BEGIN CALL retention.run('ruled', result => r); END $$;
+SELECT is(last_run(), 't 0 30 0 0 0', 'G9 and so does run');
+SELECT is((SELECT count(*) FROM ruled WHERE gone), 30::bigint, 'and they are marked');
+DO $$ DECLARE r retention.result; BEGIN CALL retention.run('marked', result => r); END $$;
+SELECT is(last_run(), 't 10 20 0 0 0', 'G9 what a trigger marks or keeps is blocked, what it lets go is affected');
+SELECT is((SELECT count(*) || ' ' || bool_and(key::int % 3 = 0) FROM retention.removed_keys WHERE policy = 'marked'), '10 true', 'G4 and only the keys of those that went are kept');
+SELECT is((SELECT affected || ' ' || skipped_blocked FROM retention.apply('marked')), '0 20', 'G9 and apply agrees');
+
 -- ---- Locks ----
 
 CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a lock' USING ERRCODE = '55P03'; END $$;

@@ -24,12 +24,15 @@ CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (100);
 CREATE TABLE events_2 PARTITION OF events DEFAULT;
 CREATE TABLE node (id int PRIMARY KEY, parent int REFERENCES node, at timestamptz, note text);
 CREATE TABLE leaf (node int REFERENCES node ON DELETE SET NULL, other int, at date);
+CREATE TABLE stubborn (id text[] PRIMARY KEY, at timestamptz);
+CREATE FUNCTION bad.object() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'it stays'; END $$;
+CREATE TRIGGER object BEFORE DELETE ON stubborn FOR EACH ROW EXECUTE FUNCTION bad.object();
 CREATE VIEW seen AS TABLE events;
 CREATE MATERIALIZED VIEW kept AS TABLE events WITH NO DATA;
 CREATE SEQUENCE counter;
 
 CREATE PROCEDURE bad.fill() LANGUAGE plpgsql AS $$ BEGIN
-	TRUNCATE x, users, carts, cart_items, sessions, messages, image_sent, video_sent, bookings, "Ev'il""; DROP TABLE x; --", "select", events, node, leaf RESTART IDENTITY CASCADE;
+	TRUNCATE x, users, carts, cart_items, sessions, messages, image_sent, video_sent, bookings, "Ev'il""; DROP TABLE x; --", "select", events, node, leaf, stubborn RESTART IDENTITY CASCADE;
 	INSERT INTO x SELECT generate_series(1, 3);
 	INSERT INTO users (name, last_active) SELECT 'u' || g, CASE g WHEN 1 THEN NULL WHEN 2 THEN 'infinity' WHEN 3 THEN '-infinity' ELSE now() AT TIME ZONE 'UTC' - g * interval '30 days' END FROM generate_series(1, 6) AS g;
 	INSERT INTO carts (user_id) SELECT id FROM users;
@@ -43,6 +46,7 @@ CREATE PROCEDURE bad.fill() LANGUAGE plpgsql AS $$ BEGIN
 	INSERT INTO "select" SELECT now() - g * interval '1 year', 'w', g FROM generate_series(0, 3) AS g;
 	INSERT INTO events SELECT g * 40, g % 2, now() - g * interval '100 days', extract(epoch FROM now() - g * interval '100 days') * 1000, now() - g * interval '100 days', gen_random_uuid(), g * interval '1 day', '{a,b}', '{"a": 1}', '\x00ff', 'n', g > 2, g FROM generate_series(1, 5) AS g;
 	INSERT INTO node SELECT g, nullif(g / 2, 0), now() - g * interval '1 year', 'n' FROM generate_series(1, 6) AS g;
+	INSERT INTO stubborn SELECT ARRAY['it''s', g::text], now() - g * interval '1 year' FROM generate_series(1, 2) AS g;
 	INSERT INTO leaf SELECT g, g, now() - g * interval '1 year' FROM generate_series(1, 3) AS g;
 END $$;
 CALL bad.fill();
@@ -58,8 +62,12 @@ SELECT retention.add_dependent('latest', 'leaf', 'dependent.other = target.id', 
 SELECT retention.add_policy('$$o''clock"; DROP TABLE x; --', '"Ev''il""; DROP TABLE x; --"', '1 day', 'at";--', subject => NULL, condition => '" target SET " = '';''');
 SELECT retention.adopt_preset('inactive_carts');
 SELECT retention.add_hold('public.node', 'target.id = 6', 'asked for');
--- A run whose rows can be restored.
+SELECT retention.add_policy('fused', 'bookings', '1 minute', 'created_at', max_rows => 1);
+SELECT retention.add_policy('failing', 'stubborn', '1 day', 'at');
+-- A run whose rows can be restored, one that its fuse stopped, and one with rows that fail.
 SELECT retention.apply('archive');
+SELECT retention.apply('fused');
+CALL retention.run('failing');
 RESET ROLE;
 
 -- What a case must leave as it was: the rows of the users' tables, the definitions, the catalog; then the rest of
