@@ -73,9 +73,21 @@ bool is_unique(const std::string& whole, const std::string& text) {
   return first != std::string::npos && whole.find(text, first + 1) == std::string::npos;
 }
 
-} // namespace
+/// Writes a text out until that changes nothing any more: a constant of a sub-query gets a cast first, and from the
+/// cast a name. An export must be what an import stores.
+template <class Write>
+std::string until_settled(std::string text, Write write) {
+  constexpr int most = 4;
+  for (int round = 0; round < most; ++round) {
+    const std::string out = write(text);
+    if (out == text)
+      break;
+    text = out;
+  }
+  return text;
+}
 
-std::string qualified_expression(const std::string& text, const std::string& from) {
+std::string expression_once(const std::string& text, const std::string& from) {
   const std::string select = "SELECT";
   // Names and strings of the statement may hold any words; the mark is one that they do not.
   std::string mark = "pg_retention_expression",
@@ -90,6 +102,21 @@ std::string qualified_expression(const std::string& text, const std::string& fro
   // White space follows SELECT, a line break before some expressions.
   const std::size_t first = out.find_first_not_of(" \n", begin + select.size());
   return out.substr(first, end - first);
+}
+
+std::string assignments_once(const std::string& text, const std::string& table) {
+  const std::string set = " target SET ", out = written_out("UPDATE " + table + " AS target SET " + text + "\n");
+  // The table's own name comes first, in quotes or without them, and might hold the words looked for.
+  const std::size_t begin = out.find(set, table.size() - 4);
+  if (begin == std::string::npos)
+    cannot_write_out(text);
+  return out.substr(begin + set.size());
+}
+
+} // namespace
+
+std::string qualified_expression(const std::string& text, const std::string& from) {
+  return until_settled(text, [&](const std::string& now) { return expression_once(now, from); });
 }
 
 bool follows_from_rows(const std::string& select) {
@@ -143,13 +170,8 @@ std::string written_value(const std::string& value, Oid type) {
 }
 
 std::string qualified_assignments(const std::string& text, const std::string& schema, const std::string& name) {
-  const std::string table = core::quote_identifier(schema) + "." + core::quote_identifier(name), set = " target SET ";
-  const std::string out = written_out("UPDATE " + table + " AS target SET " + text + "\n");
-  // The table's own name comes first, in quotes or without them, and might hold the words looked for.
-  const std::size_t begin = out.find(set, table.size() - 4);
-  if (begin == std::string::npos)
-    cannot_write_out(text);
-  return out.substr(begin + set.size());
+  const std::string table = core::quote_identifier(schema) + "." + core::quote_identifier(name);
+  return until_settled(text, [&](const std::string& now) { return assignments_once(now, table); });
 }
 
 void require_expression(const std::string& text, const std::string& what) {

@@ -179,6 +179,12 @@ SELECT is(last_run(), 't 10 20 0 0 0', 'G9 what a trigger marks or keeps is bloc
 SELECT is((SELECT count(*) || ' ' || bool_and(key::int % 3 = 0) FROM retention.removed_keys WHERE policy = 'marked'), '10 true', 'G4 and only the keys of those that went are kept');
 SELECT is((SELECT affected || ' ' || skipped_blocked FROM retention.apply('marked')), '0 20', 'G9 and apply agrees');
 
+-- ---- Definitions that are written out ----
+
+CREATE TABLE texts (id int PRIMARY KEY, at timestamptz, note text, ok boolean);
+SELECT retention.add_policy('written', 'texts', '1 day', 'at', action => 'update', set_clause => '(note, ok) = (SELECT NULL, true)', condition => 'EXISTS (SELECT NULL WHERE id::text IN (SELECT ''7'' UNION SELECT NULL))') \gset
+SELECT is((SELECT jsonb_agg(i) FROM retention.import_policies((SELECT jsonb_agg(p) FROM jsonb_array_elements(retention.export_policies()) AS p WHERE p ->> 'name' = 'written')) AS i), NULL, 'G11 an import of what was exported changes nothing, whatever a sub-query''s constants are called once written out');
+
 -- ---- Locks ----
 
 CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a lock' USING ERRCODE = '55P03'; END $$;
