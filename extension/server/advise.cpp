@@ -4,6 +4,7 @@
 #include "extension/core/identifier.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/erase.hpp"
 #include "extension/server/failures.hpp"
 #include "extension/server/fuse.hpp"
 #include "extension/server/holds.hpp"
@@ -37,6 +38,7 @@ public:
       look_at_indexes(resolved);
       look_at_keys(resolved);
       look_at_tables(resolved);
+      look_at_archives(resolved);
       look_at_holds(resolved);
       look_at_views(resolved.rule.target);
       look_at_backlog(resolved, zone);
@@ -176,6 +178,20 @@ private:
         add("error", table.label(), "published, with no replica identity: DELETE is an error",
             "ALTER TABLE " + table.sql() + " REPLICA IDENTITY FULL;");
     }
+  }
+
+  /// Whether the archives can take what they will be given: tables are altered, and dependents come, after them.
+  void look_at_archives(const Resolved& resolved) {
+    if (resolved.archive.oid == InvalidOid)
+      return;
+    std::vector<core::Relation> tables{resolved.rule.target};
+    for (const Edge& edge : resolved.edges)
+      if (edge.action == EdgeAction::remove)
+        tables.push_back(edge.bond.child);
+    for (const core::Relation& table : tables)
+      for (const core::Relation& leaf : catalog::leaves(table))
+        if (const auto unfit = boundary::attempt([&] { (void)archiving(resolved, leaf); }))
+          add("error", leaf.label(), "rows of it cannot be archived: " + unfit->message, unfit->hint);
   }
 
   /// Which holds stand over its rows, and whether they can be judged: where not, no run removes anything.

@@ -124,6 +124,17 @@ SELECT is(ids('measured'), '1 5', 'the others return');
 SELECT is((SELECT string_agg(sqlstate || ' ' || message, E'\n' ORDER BY message COLLATE "C") FROM retention.unrestored WHERE relation = 'policy_seams.measured'),
     '42804 column "amount" of policy_seams.measured is of type numeric(9,1) now, which would change the value', 'and why is told');
 
+SELECT is((SELECT string_agg(severity || ' ' || object || ': ' || finding, E'\n') FROM retention.check('measured') WHERE finding LIKE '%archive%'),
+    'error policy_seams.measured: rows of it cannot be archived: column "amount" of archive policy_seams.measured_archive is of type numeric(9,3), not numeric(9,1)', 'check tells beforehand that an archive no longer takes what its table has');
+ALTER TABLE codes ADD COLUMN more int;
+SELECT is((SELECT string_agg(object || ': ' || finding || ' -> ' || remedy, E'\n') FROM retention.check('with_children') WHERE severity = 'error'),
+    'policy_seams.codes: rows of it cannot be archived: archive policy_seams.codes_archive has no column "more" -> ALTER TABLE "policy_seams"."codes_archive" ADD COLUMN "more" integer;', 'and that of a dependent, with the statement that mends it');
+CREATE TABLE came (id int REFERENCES codes);
+SELECT is((SELECT string_agg(object || ': ' || finding, E'\n') FROM retention.check('with_children') WHERE severity = 'error' AND object LIKE '%came'),
+    'policy_seams.came: rows of it cannot be archived: archive policy_seams.came_archive does not exist', 'and of one that came later');
+DROP TABLE came;
+ALTER TABLE codes DROP COLUMN more;
+
 -- ---- Rights on the root of partitions alone ----
 
 CREATE TABLE parted (id int NOT NULL, at timestamptz, n int) PARTITION BY RANGE (id);
