@@ -38,7 +38,7 @@ bool may_come_of_looking(const std::string& sqlstate) {
 } // namespace
 
 BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome)
-    : policy_(policy), limits_(limits), outcome_(outcome),
+    : policy_(policy), limits_(limits), outcome_(outcome), committed_(outcome),
       pace_(settings::batch_target(), static_cast<std::size_t>(settings::batch_max_rows())),
       again_(std::make_unique<Spool>(settings::work_mem() / 4)), failures_(policy.name) {}
 

@@ -32,7 +32,7 @@ private:
   const core::Policy& policy_;
   const BatchLimits& limits_;
   Outcome& outcome_;
-  Outcome committed_; ///< as of the last commit
+  Outcome committed_; ///< as of the last commit, or the beginning
   const RunOptions options_{};
   core::Pace pace_;
   core::Leaves leaves_;

@@ -128,6 +128,8 @@ is(ask('SELECT stop_reason FROM retention.runs ORDER BY id DESC LIMIT 1'), 'canc
 my $reader = $server->background_psql('postgres', on_error_stop => 0);
 $reader->query_safe(q{SET retention.walk = 'list'; SET retention.work_mem = '64kB'; SET statement_timeout = '150ms'});
 $reader->query(q{CALL retention.run('hot')});
+is(ask(q{SELECT policy, policy_version, started > now() - interval '1 hour', id = (SELECT last_value FROM retention.run_id_seq) FROM retention.run ORDER BY id DESC LIMIT 1}), 'hot|1|t|t',
+	'G4 a run that is cancelled before its first commit is told under its own policy, time and id');
 is(ask('SELECT stop_reason FROM retention.runs ORDER BY id DESC LIMIT 1'), 'cancelled', 'a run is cancelled while it makes its list');
 is(ask('SELECT count(*) FROM pg_ls_tmpdir()'), '0', 'a run that was cancelled while its list was on disk leaves no temporary file');
 $reader->{run}->kill_kill;
