@@ -10,6 +10,8 @@
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
 
+#include <set>
+
 namespace pg_retention::server::define {
 namespace {
 
@@ -72,10 +74,14 @@ void make_archive(const core::Relation& table, Oid owner) {
     return;
   boundary::execute("CREATE TABLE " + archive.sql() + " (LIKE " + table.sql() +
                     ", retention_run_id bigint NOT NULL, archived_at timestamptz NOT NULL)");
+  std::set<std::string> known{"retention_run_id", "archived_at"};
+  for (const catalog::Column& column : catalog::columns(table.oid))
+    known.insert(column.name);
   for (const core::Relation& leaf : catalog::leaves(table))
     for (const catalog::Column& column : catalog::columns(leaf.oid))
-      boundary::execute("ALTER TABLE " + archive.sql() + " ADD COLUMN IF NOT EXISTS " + core::quote(column.name) + " " +
-                        column.type);
+      if (known.insert(column.name).second)
+        boundary::execute("ALTER TABLE " + archive.sql() + " ADD COLUMN " + core::quote(column.name) + " " +
+                          column.type);
 }
 
 /// Every archive must be able to take what it will be given.

@@ -103,7 +103,10 @@ CREATE FUNCTION fill() RETURNS void LANGUAGE sql AS $$
     INSERT INTO steps VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 1, NULL);
     INSERT INTO logs VALUES (1, 1), (2, 2); $$;
 SELECT fill() \gset
+-- Making it says nothing.
+SET client_min_messages = notice;
 SELECT retention.add_policy('old', 'jobs', '90 days', 'at', action => 'archive', dependents => 'cascade') \gset
+SET client_min_messages = warning;
 SELECT has_table('policy_action'::name, 'jobs_archive'::name, 'an archive is made where none is given');
 SELECT columns_are('policy_action', 'jobs_archive', '{id,at,what,big,code,retention_run_id,archived_at}', 'like the target, with the run and the time');
 SELECT is((SELECT archive_to::text FROM retention.policies), 'jobs_archive', 'the policy names it');
