@@ -1,22 +1,16 @@
 -- The fuse (G7), approvals and required previews; what the ledger measures (G4).
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema fuse
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
 DROP ROLE IF EXISTS regress_retention_owner, regress_retention_caller;
 CREATE ROLE regress_retention_owner;
 CREATE ROLE regress_retention_caller;
-CREATE SCHEMA fuse;
-SET search_path = fuse, public;
 SET timezone = 'UTC';
 SELECT plan(111);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, mark text);
 -- So many old rows and one that is young, in place of what is there.

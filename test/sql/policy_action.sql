@@ -1,20 +1,13 @@
 -- What happens to a victim: deleted, updated, or archived, with what belongs to it.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_action;
-SET search_path = policy_action, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_action
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SELECT plan(44);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 CREATE FUNCTION rows_of(query text) RETURNS text LANGUAGE plpgsql AS $$

@@ -1,14 +1,10 @@
 -- G13: rows that cannot be removed, changed, archived or judged are set apart, and the rest goes on.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_poison
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_poison;
-SET search_path = policy_poison, public;
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 -- Nothing here may go on for ever.
