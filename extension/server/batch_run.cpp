@@ -45,8 +45,7 @@ BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcom
 void BatchRun::run() {
   if (choose()) {
     // A list that was chosen by ranges has met what failed before.
-    const bool is_settled = reads_places_ && strategy_->way == Way::judged;
-    if (!is_settled)
+    if (!is_chosen_by_ranges_)
       settle_failures(true);
     if (strategy_->way != Way::judged)
       pass_by_unreadable(remembered_->source());
@@ -133,7 +132,7 @@ bool BatchRun::choose() {
     note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
-    boundary::enclosed([&] { record_standing(outcome_); });
+    boundary::enclosed([&] { record_standing(outcome_, outcome_); });
     boundary::commit_for_now();
     committed_ = outcome_;
   }
@@ -159,14 +158,18 @@ void BatchRun::choose_rows() {
   if (is_list && fuse_->blows(rule, remembered_->chosen(), outcome_))
     remembered_->drop(), remembered_.reset();
   pop_snapshot();
-  outcome_.walk = walk_name(strategy_->way);
-  reads_places_ = strategy_->way == Way::keys || strategy_->way == Way::ranges;
-  outcome_.reason = strategy_->reason;
+  tell_strategy();
   if (!remembered_)
     return;
   const core::Chains& chains = remembered_->chains();
   for (std::size_t step = 0; step < chains.width() && strategy_->way != Way::judged; ++step)
     touched_.emplace_back(chains.step(step).rows.size());
+}
+
+/// Tells which way the run goes, and why.
+void BatchRun::tell_strategy() {
+  outcome_.walk = walk_name(strategy_->way);
+  outcome_.reason = strategy_->reason;
 }
 
 std::uint64_t BatchRun::count_victims() const {
@@ -310,22 +313,13 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
   return *ended;
 }
 
-/// Writes how the run stands while it is on: as one that was interrupted, which it is if nothing more is written.
-void BatchRun::record_standing(const Outcome& earlier) {
-  Outcome standing = outcome_;
-  standing.success = false;
-  standing.stop_reason = "interrupted";
-  standing.message = "the run has begun and not ended";
-  record_batch(standing, earlier);
-}
-
 /// The ledger row and the run's present state go with the batch's rows, in its transaction. The run's last commit
 /// makes all of them durable; a crash before it takes the latest batches back, rows and ledger together.
 void BatchRun::commit_batch(const Outcome& earlier) {
   outcome_.finished = GetCurrentTimestamp();
   if (outcome_.affected != earlier.affected)
     ++outcome_.batches;
-  boundary::enclosed([&] { record_standing(earlier); });
+  boundary::enclosed([&] { record_standing(outcome_, earlier); });
   boundary::commit_for_now();
   is_pause_due_ = outcome_.affected != earlier.affected;
   committed_ = outcome_;

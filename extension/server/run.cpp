@@ -260,7 +260,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       if (resolved.archive.oid != InvalidOid)
         outcome.layout = std::make_shared<const Layout>(layout_of(policy.name, resolved));
       if (!resolved.recorded_key.empty())
-        record_begun(outcome);
+        record_standing(outcome, outcome);
       const Deferrable deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run(fuse);
       defer_again(deferred);
