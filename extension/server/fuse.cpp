@@ -5,6 +5,7 @@
 #include "extension/core/json.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/presets.hpp"
+#include "extension/server/rows.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/store.hpp"
 
@@ -165,11 +166,7 @@ TimestampTz Fuse::cutoff(TimestampTz own, Outcome& outcome) const {
   if (!approval_)
     return own;
   outcome.approval = approval_->id;
-  const TimestampTz approved = boundary::server([&] {
-    return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(approval_->cutoff.c_str()),
-                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-  });
-  return std::min(own, approved);
+  return std::min(own, instant(approval_->cutoff));
 }
 
 bool Fuse::needs_count() const {
@@ -283,12 +280,11 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
   require_membership(runs_as(policy), "policy " + quote(name));
   const Authority before = act_as_keeper();
   const auto waiting = boundary::single("SELECT run FROM retention.fuses WHERE policy = $1", {Arg::of(name)});
+  const std::string refusal = "policy " + quote(name) + " does not wait for an approval";
   if (!waiting)
-    throw Failure(core::sqlstate::not_in_prerequisite_state, "policy " + quote(name) + " does not wait for an approval",
-                  "", "See retention.fuses for those that do.");
+    throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "", "See retention.fuses for those that do.");
   if (std::stoll(*waiting) != run)
-    throw Failure(core::sqlstate::invalid_parameter_value,
-                  "policy " + quote(name) + " does not wait for an approval of run " + std::to_string(run), "",
+    throw Failure(core::sqlstate::invalid_parameter_value, refusal + " of run " + std::to_string(run), "",
                   "It waits for one of run " + *waiting + "; see retention.fuses.");
   boundary::execute("UPDATE retention.approval SET ended = 'replaced' WHERE policy = $1 AND ended IS NULL",
                     {Arg::of(name)});
@@ -300,8 +296,8 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
                       {Arg::of(name), Arg::of(run), Arg::of(reason)});
   give_back(before);
   if (rows.empty())
-    throw Failure(core::sqlstate::not_in_prerequisite_state, "policy " + quote(name) + " does not wait for an approval",
-                  "", "Another session has just approved it, or its fuse blew again.");
+    throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "",
+                  "Another session has just approved it, or its fuse blew again.");
   return whole(rows[0][0]);
 }
 
