@@ -18,13 +18,6 @@ CREATE FUNCTION fill(n int) RETURNS void LANGUAGE sql AS $$
     TRUNCATE things;
     INSERT INTO things SELECT g, ago(100) + g * interval '1 second' FROM generate_series(1, n) g UNION ALL SELECT 0, ago(1);
 $$;
--- What became of the last run.
-CREATE FUNCTION last(what text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE answer text;
-BEGIN
-    EXECUTE format('SELECT (%s)::text FROM retention.runs ORDER BY id DESC LIMIT 1', what) INTO answer;
-    RETURN answer;
-END $$;
 CREATE FUNCTION tried(policy text) RETURNS text LANGUAGE sql AS $$ SELECT row(success, affected, stop_reason)::text FROM retention.apply(policy) $$;
 CREATE FUNCTION waits(name text) RETURNS text LANGUAGE sql AS $$ SELECT row(run, kind, expected, allowed)::text FROM retention.fuses WHERE policy = name $$;
 CREATE FUNCTION approve(name text) RETURNS bigint LANGUAGE sql AS $$ SELECT retention.approve(name, (SELECT run FROM retention.fuses WHERE policy = name), 'looked at it') $$;

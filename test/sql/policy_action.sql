@@ -10,14 +10,6 @@ SELECT plan(44);
 
 \i :functions
 
-CREATE FUNCTION rows_of(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(r::text, '' '' ORDER BY r::text COLLATE "C") FROM (%s) r', query) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
-
 -- ---- Delete ----
 
 CREATE TABLE orders (id int PRIMARY KEY, at timestamptz, status text DEFAULT 'open', updated_at timestamptz DEFAULT '2020-01-01');

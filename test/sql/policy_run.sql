@@ -8,13 +8,7 @@ SET client_min_messages = error;
 SET timezone = 'UTC';
 SELECT no_plan();
 
--- How the last run went about it.
-CREATE FUNCTION last(what text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE answer text;
-BEGIN
-    EXECUTE format('SELECT (%s)::text FROM retention.runs ORDER BY id DESC LIMIT 1', what) INTO answer;
-    RETURN answer;
-END $$;
+\i :functions
 
 -- ---- The ways ----
 

@@ -23,13 +23,6 @@ END $$;
 CREATE FUNCTION stay() RETURNS text LANGUAGE sql VOLATILE AS $$
     SELECT COALESCE(string_agg(concat_ws(' ', replace(relation, 'policy_undo.', ''), sqlstate, rows), ', ' ORDER BY relation, sqlstate), 'none')
       FROM retention.unrestored WHERE run = (SELECT max(id) FROM retention.runs WHERE action = 'restore') $$;
-CREATE FUNCTION rows_of(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(r::text, '' '' ORDER BY r::text COLLATE "C") FROM (%s) r', query) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
 
 -- ---- Families ----
 
