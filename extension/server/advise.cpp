@@ -73,13 +73,13 @@ private:
           "SELECT retention.approve(" + core::quote_literal(policy_.name) + ", " + std::to_string(fuse.waits_for()) +
               ", 'the reason');");
     look_at_failures();
-    const Authority before = act_as_keeper();
-    const Rows last = boundary::query(
-        "SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
-        "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
-        "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused' AND action IS DISTINCT FROM 'restore'",
-        {Arg::of(policy_.name)});
-    give_back(before);
+    const Rows last = as_keeper([&] {
+      return boundary::query(
+          "SELECT pg_catalog.max(id) IS NULL, pg_catalog.max(finished) FILTER (WHERE success), "
+          "pg_catalog.now() - pg_catalog.max(finished) FILTER (WHERE success) > interval '2 days' "
+          "FROM retention.run WHERE policy = $1 AND stop_reason <> 'paused' AND action IS DISTINCT FROM 'restore'",
+          {Arg::of(policy_.name)});
+    });
     if (last[0][0] == "t")
       add("warning", policy_.name, "has never run", run);
     else if (!last[0][1])
@@ -93,13 +93,14 @@ private:
   void look_at_failures() {
     if (!Failures::are_kept())
       return;
-    const Authority before = act_as_keeper();
-    const Rows found = boundary::query(
-        "SELECT f.relation::pg_catalog.text, pg_catalog.count(*), f.sqlstate, (pg_catalog.array_agg(f.message ORDER BY "
-        "f.last_seen DESC))[1], pg_catalog.min(f.next_try) FROM retention.failure f WHERE f.policy = $1 GROUP BY "
-        "f.relation, f.sqlstate ORDER BY 2 DESC, 1, 3",
-        {Arg::of(policy_.name)});
-    give_back(before);
+    const Rows found = as_keeper([&] {
+      return boundary::query(
+          "SELECT f.relation::pg_catalog.text, pg_catalog.count(*), f.sqlstate, (pg_catalog.array_agg(f.message ORDER "
+          "BY "
+          "f.last_seen DESC))[1], pg_catalog.min(f.next_try) FROM retention.failure f WHERE f.policy = $1 GROUP BY "
+          "f.relation, f.sqlstate ORDER BY 2 DESC, 1, 3",
+          {Arg::of(policy_.name)});
+    });
     const std::string policy = core::quote_literal(policy_.name);
     for (const Row& row : found)
       add("warning", *row[0],

@@ -25,6 +25,15 @@ struct Authority {
 /// Gives back what act_as took.
 void give_back(const Authority& before);
 
+/// Does something that gives a value as the keeper.
+template <class Body>
+auto as_keeper(Body body) {
+  const Authority before = act_as_keeper();
+  auto result = body();
+  give_back(before);
+  return result;
+}
+
 /// The caller's role, and its name.
 [[nodiscard]] Oid caller();
 [[nodiscard]] std::string role_name(Oid role);

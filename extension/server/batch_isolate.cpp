@@ -39,7 +39,7 @@ void BatchRun::settle_failures(bool is_start) {
 void BatchRun::pass_by_unreadable(Source& source) {
   source.leave_out(failures_.unreadable());
   for (const RowKey spot : failures_.unreadable())
-    if (reads_places_ && limits_.slice.has(core::block_of(spot)))
+    if (strategy_->way != Way::versions && limits_.slice.has(core::block_of(spot)))
       ++outcome_.failed;
 }
 
@@ -101,8 +101,7 @@ bool BatchRun::may_choose_by_ranges(const boundary::Caught& caught) const {
 void BatchRun::choose_by_ranges(const boundary::Caught& caught) {
   strategy_->way = Way::judged;
   strategy_->reason += ", and chosen range by range, because the statement as a whole fails (" + caught.sqlstate + ")";
-  outcome_.walk = walk_name(strategy_->way);
-  outcome_.reason = strategy_->reason;
+  tell_strategy();
   touched_.clear();
   remembered_ = std::make_unique<Remembered>(resolved_->rule);
   std::unique_ptr<BlockSource> source;
@@ -111,7 +110,7 @@ void BatchRun::choose_by_ranges(const boundary::Caught& caught) {
   });
   if (stopped)
     return note_stop(*stopped);
-  reads_places_ = true;
+  is_chosen_by_ranges_ = true;
   settle_failures(true);
   pass_by_unreadable(*source);
   constexpr std::size_t most = 65536;
@@ -218,7 +217,7 @@ void BatchRun::set_apart(RowKey row, const boundary::Caught& fault) {
     outcome_.finished = GetCurrentTimestamp();
     boundary::enclosed([&] {
       failures_.record(outcome_.run_id, leaves_.oid(core::leaf_of(row)), key, fault);
-      record_standing(outcome_);
+      record_standing(outcome_, outcome_);
     });
   }
   boundary::commit_for_now();

@@ -32,15 +32,14 @@ bool may_come_of_looking(const std::string& sqlstate) {
 } // namespace
 
 BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome)
-    : policy_(policy), limits_(limits), outcome_(outcome),
+    : policy_(policy), limits_(limits), outcome_(outcome), committed_(outcome),
       pace_(settings::batch_target(), static_cast<std::size_t>(settings::batch_max_rows())),
       again_(std::make_unique<Spool>(settings::work_mem() / 4)), failures_(policy.name) {}
 
 void BatchRun::run() {
   if (choose()) {
     // A list that was chosen by ranges has met what failed before.
-    const bool is_settled = reads_places_ && strategy_->way == Way::judged;
-    if (!is_settled)
+    if (!is_chosen_by_ranges_)
       settle_failures(true);
     if (strategy_->way != Way::judged)
       pass_by_unreadable(remembered_->source());
@@ -125,7 +124,7 @@ bool BatchRun::choose() {
     note_stop(*caught);
   const bool goes_on = outcome_.success && remembered_ && !has_stopped_;
   if (goes_on) {
-    boundary::enclosed([&] { record_standing(outcome_); });
+    boundary::enclosed([&] { record_standing(outcome_, outcome_); });
     boundary::commit_for_now();
     committed_ = outcome_;
   }
@@ -151,14 +150,18 @@ void BatchRun::choose_rows() {
   if (is_list && fuse_->blows(rule, remembered_->chosen(), outcome_))
     remembered_->drop(), remembered_.reset();
   pop_snapshot();
-  outcome_.walk = walk_name(strategy_->way);
-  reads_places_ = strategy_->way == Way::keys || strategy_->way == Way::ranges;
-  outcome_.reason = strategy_->reason;
+  tell_strategy();
   if (!remembered_)
     return;
   const core::Chains& chains = remembered_->chains();
   for (std::size_t step = 0; step < chains.width() && strategy_->way != Way::judged; ++step)
     touched_.emplace_back(chains.step(step).rows.size());
+}
+
+/// Tells which way the run goes, and why.
+void BatchRun::tell_strategy() {
+  outcome_.walk = walk_name(strategy_->way);
+  outcome_.reason = strategy_->reason;
 }
 
 std::uint64_t BatchRun::count_victims() const {
@@ -302,22 +305,13 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
   return *ended;
 }
 
-/// Writes how the run stands while it is on: as one that was interrupted, which it is if nothing more is written.
-void BatchRun::record_standing(const Outcome& earlier) {
-  Outcome standing = outcome_;
-  standing.success = false;
-  standing.stop_reason = "interrupted";
-  standing.message = "the run has begun and not ended";
-  record_batch(standing, earlier);
-}
-
 /// The ledger row and the run's present state go with the batch's rows, in its transaction. The run's last commit
 /// makes all of them durable; a crash before it takes the latest batches back, rows and ledger together.
 void BatchRun::commit_batch(const Outcome& earlier) {
   outcome_.finished = GetCurrentTimestamp();
   if (outcome_.affected != earlier.affected)
     ++outcome_.batches;
-  boundary::enclosed([&] { record_standing(earlier); });
+  boundary::enclosed([&] { record_standing(outcome_, earlier); });
   boundary::commit_for_now();
   is_pause_due_ = outcome_.affected != earlier.affected;
   committed_ = outcome_;

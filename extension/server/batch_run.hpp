@@ -32,7 +32,7 @@ private:
   const core::Policy& policy_;
   const BatchLimits& limits_;
   Outcome& outcome_;
-  Outcome committed_; ///< as of the last commit
+  Outcome committed_; ///< as of the last commit, or the beginning
   const RunOptions options_{};
   core::Pace pace_;
   core::Leaves leaves_;
@@ -51,7 +51,7 @@ private:
   Failures failures_;
   std::uint64_t failed_now_ = 0;          ///< rows found alone in failing by this run
   std::optional<boundary::Caught> fault_; ///< of the last batch that failed for its rows
-  bool reads_places_ = false;             ///< whether the target is read range by range
+  bool is_chosen_by_ranges_ = false;      ///< whether the list was made by reading the target range by range
   bool is_probed_ = false;                ///< whether it is known that the statements pass where they meet no row
   bool is_at_rows_ = false;               ///< whether as_owner() has come to its body
 
@@ -69,6 +69,7 @@ private:
   void follow_schema();
   [[nodiscard]] bool choose();
   void choose_rows();
+  void tell_strategy();
   [[nodiscard]] std::uint64_t count_victims() const;
   void walk();
   void try_again();
@@ -107,7 +108,6 @@ private:
   void wait_for_replicas();
   void note_stop(const boundary::Caught& caught);
   void stop(const char* reason, const std::string& message);
-  void record_standing(const Outcome& earlier);
   void commit_batch(const Outcome& earlier);
   void finish();
 };

@@ -167,10 +167,10 @@ define::Definition definition_of(const std::string& object) {
 
 /// A stored policy's definition; nullopt where there is none.
 Text exported_policy(const std::string& name) {
-  const Authority before = act_as_keeper();
-  Text out = boundary::single(std::string("SELECT ") + exported + " FROM retention.policy p WHERE p.name = $1",
-                              {Arg::of(name)});
-  give_back(before);
+  Text out = as_keeper([&] {
+    return boundary::single(std::string("SELECT ") + exported + " FROM retention.policy p WHERE p.name = $1",
+                            {Arg::of(name)});
+  });
   return out;
 }
 
@@ -203,10 +203,10 @@ void import_one(const std::string& object, bool dry_run, Rows& changes) {
 } // namespace
 
 std::string export_policies() {
-  const Authority before = act_as_keeper();
-  const Text out = boundary::single(std::string("SELECT COALESCE(pg_catalog.jsonb_agg(") + exported +
-                                    " ORDER BY p.name), '[]') FROM retention.policy p");
-  give_back(before);
+  const Text out = as_keeper([&] {
+    return boundary::single(std::string("SELECT COALESCE(pg_catalog.jsonb_agg(") + exported +
+                            " ORDER BY p.name), '[]') FROM retention.policy p");
+  });
   return out.value_or("[]");
 }
 

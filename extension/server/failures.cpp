@@ -278,12 +278,12 @@ void Failures::record(std::int64_t run, Oid leaf, const std::string& key, const 
 }
 
 std::uint64_t end_pauses(const boundary::Text& policy) {
-  const Authority before = act_as_keeper();
-  const std::uint64_t ended =
-      boundary::execute("UPDATE retention.failure SET next_try = pg_catalog.clock_timestamp() WHERE (policy = $1 OR $1 "
-                        "IS NULL) AND next_try > pg_catalog.clock_timestamp()",
-                        {Arg::of(policy)});
-  give_back(before);
+  const std::uint64_t ended = as_keeper([&] {
+    return boundary::execute(
+        "UPDATE retention.failure SET next_try = pg_catalog.clock_timestamp() WHERE (policy = $1 OR $1 "
+        "IS NULL) AND next_try > pg_catalog.clock_timestamp()",
+        {Arg::of(policy)});
+  });
   return ended;
 }
 

@@ -5,6 +5,7 @@
 #include "extension/core/json.hpp"
 #include "extension/server/authority.hpp"
 #include "extension/server/presets.hpp"
+#include "extension/server/rows.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/store.hpp"
 
@@ -165,11 +166,7 @@ TimestampTz Fuse::cutoff(TimestampTz own, Outcome& outcome) const {
   if (!approval_)
     return own;
   outcome.approval = approval_->id;
-  const TimestampTz approved = boundary::server([&] {
-    return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(approval_->cutoff.c_str()),
-                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-  });
-  return std::min(own, approved);
+  return std::min(own, instant(approval_->cutoff));
 }
 
 bool Fuse::needs_count() const {
@@ -293,6 +290,7 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
                   "It is kept with who approved and when.");
   const core::Policy policy = presets::stored_or_built(name);
   require_membership(runs_as(policy), "policy " + quote(name));
+  const std::string refusal = "policy " + quote(name) + " does not wait for an approval";
   Authority before = act_as_keeper();
   const Rows waiting =
       boundary::query("SELECT f.run, r.runs_as FROM retention.fuses f LEFT JOIN retention.run r ON r.id "
@@ -300,13 +298,11 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
                       {Arg::of(name)});
   give_back(before);
   if (waiting.empty())
-    throw Failure(core::sqlstate::not_in_prerequisite_state, "policy " + quote(name) + " does not wait for an approval",
-                  "", "See retention.fuses for those that do.");
+    throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "", "See retention.fuses for those that do.");
   if (policy.id == 0)
     require_membership_of_run(name, waiting[0][1]);
   if (whole(waiting[0][0]) != run)
-    throw Failure(core::sqlstate::invalid_parameter_value,
-                  "policy " + quote(name) + " does not wait for an approval of run " + std::to_string(run), "",
+    throw Failure(core::sqlstate::invalid_parameter_value, refusal + " of run " + std::to_string(run), "",
                   "It waits for one of run " + *waiting[0][0] + "; see retention.fuses.");
   before = act_as_keeper();
   boundary::execute("UPDATE retention.approval SET ended = 'replaced' WHERE policy = $1 AND ended IS NULL",
@@ -319,8 +315,8 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
                       {Arg::of(name), Arg::of(run), Arg::of(reason)});
   give_back(before);
   if (rows.empty())
-    throw Failure(core::sqlstate::not_in_prerequisite_state, "policy " + quote(name) + " does not wait for an approval",
-                  "", "Another session has just approved it, or its fuse blew again.");
+    throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "",
+                  "Another session has just approved it, or its fuse blew again.");
   return whole(rows[0][0]);
 }
 

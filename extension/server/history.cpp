@@ -58,14 +58,14 @@ void put_last(std::vector<std::string>& names) {
 }
 
 bool has_archived_rows(std::int64_t run) {
-  const Authority before = act_as_keeper();
-  const boundary::Rows archives = boundary::query(
-      "SELECT a.archive FROM (SELECT p.archive_to::pg_catalog.oid FROM retention.policy p "
-      "JOIN retention.run r ON r.policy = p.name WHERE r.id = $1 UNION "
-      "SELECT l.archive::pg_catalog.oid FROM retention.archive l "
-      "JOIN retention.run r ON r.policy = l.policy WHERE r.id = $1) AS a (archive) WHERE a.archive IS NOT NULL",
-      {Arg::of(run)});
-  give_back(before);
+  const boundary::Rows archives = as_keeper([&] {
+    return boundary::query(
+        "SELECT a.archive FROM (SELECT p.archive_to::pg_catalog.oid FROM retention.policy p "
+        "JOIN retention.run r ON r.policy = p.name WHERE r.id = $1 UNION "
+        "SELECT l.archive::pg_catalog.oid FROM retention.archive l "
+        "JOIN retention.run r ON r.policy = l.policy WHERE r.id = $1) AS a (archive) WHERE a.archive IS NOT NULL",
+        {Arg::of(run)});
+  });
   return std::any_of(archives.begin(), archives.end(), [&](const Row& row) {
     const auto archive = catalog::find(static_cast<Oid>(std::stoul(*row[0])));
     if (!archive)

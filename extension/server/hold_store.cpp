@@ -48,36 +48,36 @@ std::string condition_of(const core::LegalHold& hold, const Row& row) {
 std::int64_t insert(const Placed& hold) {
   const Oid owner = caller();
   const std::string owner_name = role_name(owner), relation_name = hold.relation.sql();
-  const Authority before = act_as_keeper();
-  const auto id = boundary::single(
-      "INSERT INTO retention.hold (relation, relation_name, key, condition, as_table_owner, time_zone, reason, until, "
-      "owner, owner_name, system_identifier, database) VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5, $6, $7, "
-      "$8::pg_catalog.timestamptz, $9, $10, " +
-          store::here() + ") RETURNING id",
-      {Arg::oid(hold.relation.oid), Arg::of(relation_name), Arg::of(hold.key), Arg::of(hold.condition),
-       Arg::of(hold.as_table_owner), Arg::of(hold.zone), Arg::of(hold.reason), Arg::of(hold.until), Arg::oid(owner),
-       Arg::of(owner_name)});
-  give_back(before);
+  const auto id = as_keeper([&] {
+    return boundary::single(
+        "INSERT INTO retention.hold (relation, relation_name, key, condition, as_table_owner, time_zone, reason, "
+        "until, "
+        "owner, owner_name, system_identifier, database) VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5, $6, $7, "
+        "$8::pg_catalog.timestamptz, $9, $10, " +
+            store::here() + ") RETURNING id",
+        {Arg::oid(hold.relation.oid), Arg::of(relation_name), Arg::of(hold.key), Arg::of(hold.condition),
+         Arg::of(hold.as_table_owner), Arg::of(hold.zone), Arg::of(hold.reason), Arg::of(hold.until), Arg::oid(owner),
+         Arg::of(owner_name)});
+  });
   return std::stoll(id.value());
 }
 
 std::optional<Known> find(std::int64_t id) {
-  const Authority before = act_as_keeper();
-  const Rows rows = boundary::query(
-      "SELECT " + owner() + ", h.owner_name, h.released_at FROM retention.hold h WHERE h.id = $1", {Arg::of(id)});
-  give_back(before);
+  const Rows rows = as_keeper([&] {
+    return boundary::query("SELECT " + owner() + ", h.owner_name, h.released_at FROM retention.hold h WHERE h.id = $1",
+                           {Arg::of(id)});
+  });
   if (rows.empty())
     return std::nullopt;
   return Known{oid_of(rows[0][0]), *rows[0][1], rows[0][2]};
 }
 
 bool release(std::int64_t id, const std::string& reason) {
-  const Authority before = act_as_keeper();
-  const bool is_released =
-      boundary::execute("UPDATE retention.hold SET released_by = SESSION_USER, released_at = "
-                        "pg_catalog.clock_timestamp(), release_reason = $2 WHERE id = $1 AND released_at IS NULL",
-                        {Arg::of(id), Arg::of(reason)}) == 1;
-  give_back(before);
+  const bool is_released = as_keeper([&] {
+    return boundary::execute("UPDATE retention.hold SET released_by = SESSION_USER, released_at = "
+                             "pg_catalog.clock_timestamp(), release_reason = $2 WHERE id = $1 AND released_at IS NULL",
+                             {Arg::of(id), Arg::of(reason)}) == 1;
+  });
   return is_released;
 }
 
@@ -85,18 +85,19 @@ std::vector<core::LegalHold> standing(TimestampTz clock) {
   std::vector<core::LegalHold> holds;
   if (!has_table())
     return holds;
-  const Authority before = act_as_keeper();
-  const Rows rows = boundary::query(
-      "SELECT h.id, CASE WHEN " + at_home() +
-          " AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = h.relation AND c.relkind IN ('r', 'p')) THEN "
-          "h.relation ELSE pg_catalog.to_regclass(h.relation_name)::pg_catalog.oid END, h.relation_name, "
-          "(SELECT pg_catalog.array_agg(k.key ORDER BY k.key) FROM pg_catalog.jsonb_each_text(h.key) k), "
-          "(SELECT pg_catalog.array_agg(k.value ORDER BY k.key) FROM pg_catalog.jsonb_each_text(h.key) k), "
-          "h.condition, h.as_table_owner, " +
-          owner() + ", h.time_zone, h.reason, h.until, " + at_home() +
-          " FROM retention.hold h WHERE h.released_at IS NULL AND (h.until IS NULL OR h.until > $1) ORDER BY h.id",
-      {Arg::time(clock)}, View::as_pushed);
-  give_back(before);
+  const Rows rows = as_keeper([&] {
+    return boundary::query(
+        "SELECT h.id, CASE WHEN " + at_home() +
+            " AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = h.relation AND c.relkind IN ('r', 'p')) "
+            "THEN "
+            "h.relation ELSE pg_catalog.to_regclass(h.relation_name)::pg_catalog.oid END, h.relation_name, "
+            "(SELECT pg_catalog.array_agg(k.key ORDER BY k.key) FROM pg_catalog.jsonb_each_text(h.key) k), "
+            "(SELECT pg_catalog.array_agg(k.value ORDER BY k.key) FROM pg_catalog.jsonb_each_text(h.key) k), "
+            "h.condition, h.as_table_owner, " +
+            owner() + ", h.time_zone, h.reason, h.until, " + at_home() +
+            " FROM retention.hold h WHERE h.released_at IS NULL AND (h.until IS NULL OR h.until > $1) ORDER BY h.id",
+        {Arg::time(clock)}, View::as_pushed);
+  });
   for (const Row& row : rows) {
     const bool is_at_home = row[11] == "t";
     if (!row[1] && is_at_home)
@@ -121,12 +122,13 @@ std::vector<core::LegalHold> standing(TimestampTz clock) {
 }
 
 std::vector<Archive> archives() {
-  const Authority before = act_as_keeper();
-  const Rows rows = boundary::query(
-      "SELECT t.oid, a.oid FROM (SELECT relation::pg_catalog.oid, archive::pg_catalog.oid FROM retention.archive UNION "
-      "SELECT target::pg_catalog.oid, archive_to::pg_catalog.oid FROM retention.policy) x (t, a) "
-      "JOIN pg_catalog.pg_class t ON t.oid = x.t JOIN pg_catalog.pg_class a ON a.oid = x.a ORDER BY 1, 2");
-  give_back(before);
+  const Rows rows = as_keeper([&] {
+    return boundary::query(
+        "SELECT t.oid, a.oid FROM (SELECT relation::pg_catalog.oid, archive::pg_catalog.oid FROM retention.archive "
+        "UNION "
+        "SELECT target::pg_catalog.oid, archive_to::pg_catalog.oid FROM retention.policy) x (t, a) "
+        "JOIN pg_catalog.pg_class t ON t.oid = x.t JOIN pg_catalog.pg_class a ON a.oid = x.a ORDER BY 1, 2");
+  });
   std::vector<Archive> archives;
   for (const Row& row : rows)
     archives.push_back({catalog::relation(oid_of(row[0]), *row[0]), catalog::relation(oid_of(row[1]), *row[1])});

@@ -18,38 +18,46 @@ using boundary::Arg;
 Arg text_or_null(const std::string& text) { return text.empty() ? Arg::null(TEXTOID) : Arg::of(text); }
 Arg count(std::uint64_t number) { return Arg::of(static_cast<std::int64_t>(number)); }
 
-/// Writes the rows of one batch. What the whole batch cost goes with the first, so that sums are true.
+/// The rows of one batch, written together. What the whole batch cost goes with the first, so that sums are true.
 class Ledger {
 public:
-  /// `subjects`: those whose first rows in this run went with the batch.
-  Ledger(const Outcome& outcome, std::uint64_t subjects)
-      : outcome_(outcome), subjects_(subjects), bytes_(begin_of_batch().wal - outcome.begin.wal),
-        has_columns_(store::has_column("batch", "bytes")) {}
+  /// `subjects`: those whose first rows in this run went with the batch. `is_full`: whether the table has this
+  /// version's columns.
+  Ledger(const Outcome& outcome, std::uint64_t subjects, bool is_full)
+      : is_full_(is_full), args_{Arg::of(outcome.run_id),
+                                 Arg::of(static_cast<std::int32_t>(std::max(outcome.batches, 1))),
+                                 count(begin_of_batch().wal - outcome.begin.wal), count(subjects),
+                                 Arg::time(outcome.begin.at)} {}
 
-  void write(const std::string& relation, const std::string& action, std::uint64_t rows) {
+  /// The texts must live until write().
+  void add(const std::string& relation, const std::string& action, std::uint64_t rows) {
     if (rows == 0)
       return;
-    std::vector<Arg> args{Arg::of(outcome_.run_id), Arg::of(static_cast<std::int32_t>(std::max(outcome_.batches, 1))),
-                          Arg::of(relation), Arg::of(action), count(rows)};
-    if (!has_columns_) {
-      boundary::execute(
-          "INSERT INTO retention.batch (run, batch, relation, action, affected) VALUES ($1, $2, $3, $4, $5)", args);
-      return;
-    }
-    args.push_back(is_first_ ? count(bytes_) : Arg::null(INT8OID));
-    args.push_back(is_first_ ? count(subjects_) : Arg::null(INT8OID));
-    args.push_back(is_first_ ? Arg::time(outcome_.begin.at) : Arg::null(TIMESTAMPTZOID));
-    is_first_ = false;
-    boundary::execute("INSERT INTO retention.batch (run, batch, relation, action, affected, bytes, subjects, duration, "
-                      "wal_position) VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp() - $8, "
-                      "pg_catalog.pg_current_wal_insert_lsn())",
-                      args);
+    const bool is_first = values_.empty();
+    values_ += (is_first ? "($1, $2, " : ", ($1, $2, ") + next(Arg::of(relation)) + ", " + next(Arg::of(action)) +
+               ", " + next(count(rows));
+    if (is_full_)
+      values_ += is_first ? ", $3, $4, pg_catalog.clock_timestamp() - $5, pg_catalog.pg_current_wal_insert_lsn()"
+                          : ", NULL, NULL, NULL, pg_catalog.pg_current_wal_insert_lsn()";
+    values_ += ")";
+  }
+
+  void write() const {
+    if (!values_.empty())
+      boundary::execute(std::string("INSERT INTO retention.batch (run, batch, relation, action, affected") +
+                            (is_full_ ? ", bytes, subjects, duration, wal_position" : "") + ") VALUES " + values_,
+                        args_);
   }
 
 private:
-  const Outcome& outcome_;
-  std::uint64_t subjects_, bytes_;
-  bool has_columns_, is_first_ = true;
+  bool is_full_;
+  std::vector<Arg> args_;
+  std::string values_;
+
+  std::string next(const Arg& arg) {
+    args_.push_back(arg);
+    return "$" + std::to_string(args_.size());
+  }
 };
 
 std::string log_line(const Outcome& outcome, const std::string& by) {
@@ -65,61 +73,89 @@ std::string log_line(const Outcome& outcome, const std::string& by) {
   return line + ", " + std::to_string((outcome.finished - outcome.started) / 1000) + " ms, " + outcome.stop_reason;
 }
 
-/// Writes the run's row, or what is new of it.
-void write_run(Outcome& outcome, const std::string& by, const std::string& as) {
-  const std::string action(core::action_name(outcome.action));
-  const std::string dependents = json_counts(outcome.dependents);
-  const auto id = boundary::single(
-      R"(INSERT INTO retention.run AS r (id, policy, policy_version, run_by, runs_as, action, success, message, affected,
-           subjects, dependents, skipped_locked, skipped_blocked, skipped_held, skipped_returned, cutoff, started, finished,
-           batches, stop_reason, sqlstate, error_detail, statistics) OVERRIDING SYSTEM VALUE
-         VALUES (COALESCE(NULLIF($23, 0), pg_catalog.nextval('retention.run_id_seq')), $1, NULLIF($2, 0), $3, $4, $5, $6, $7, $8,
-           $9, $10::pg_catalog.jsonb, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22::pg_catalog.jsonb)
-         ON CONFLICT (id) DO UPDATE SET (success, message, affected, subjects, dependents, skipped_locked, skipped_blocked,
-           skipped_held, skipped_returned, finished, batches, stop_reason, sqlstate, error_detail, statistics) =
-           (EXCLUDED.success, EXCLUDED.message, EXCLUDED.affected, EXCLUDED.subjects, EXCLUDED.dependents,
-           EXCLUDED.skipped_locked, EXCLUDED.skipped_blocked, EXCLUDED.skipped_held, EXCLUDED.skipped_returned,
-           EXCLUDED.finished, EXCLUDED.batches, EXCLUDED.stop_reason, EXCLUDED.sqlstate, EXCLUDED.error_detail,
-           EXCLUDED.statistics)
-         RETURNING r.id)",
-      {Arg::of(outcome.policy),
-       Arg::of(outcome.policy_version),
-       Arg::of(by),
-       text_or_null(as),
-       Arg::of(action),
-       Arg::of(outcome.success),
-       Arg::of(outcome.message),
-       count(outcome.affected),
-       count(outcome.subjects),
-       Arg::of(dependents),
-       count(outcome.locked),
-       count(outcome.blocked),
-       count(outcome.held),
-       count(outcome.returned),
-       outcome.cutoff ? Arg::time(*outcome.cutoff) : Arg::null(TIMESTAMPTZOID),
-       Arg::time(outcome.started),
-       Arg::time(outcome.finished),
-       Arg::of(static_cast<std::int32_t>(outcome.batches)),
-       Arg::of(outcome.stop_reason),
-       text_or_null(outcome.sqlstate),
-       text_or_null(outcome.error_detail),
-       text_or_null(outcome.statistics),
-       Arg::of(outcome.run_id)});
-  outcome.run_id = std::stoll(id.value());
+/// A row of retention.run, column by column.
+class RunRow {
+public:
+  /// What stays as the run began; `form` is the SQL around the value, which stands as $ in it.
+  void fix(const char* column, const Arg& value, const char* form = "$") {
+    args_.push_back(value);
+    columns_ += separator() + column;
+    const std::string sql(form);
+    const std::size_t at = sql.find('$') + 1;
+    values_ += separator() + sql.substr(0, at) + std::to_string(args_.size()) + sql.substr(at);
+  }
+
+  /// What follows the run.
+  void set(const char* column, const Arg& value, const char* form = "$") {
+    fix(column, value, form);
+    changes_ += std::string(changes_.empty() ? "" : ", ") + column + " = EXCLUDED." + column;
+  }
+
+  /// Writes the row, or what is new of it, and returns its id.
+  [[nodiscard]] std::int64_t write() const {
+    return std::stoll(boundary::single("INSERT INTO retention.run AS r (" + columns_ +
+                                           ") OVERRIDING SYSTEM VALUE VALUES (" + values_ +
+                                           ") ON CONFLICT (id) DO UPDATE SET " + changes_ + " RETURNING r.id",
+                                       args_)
+                          .value());
+  }
+
+private:
+  std::vector<Arg> args_;
+  std::string columns_, values_, changes_;
+
+  [[nodiscard]] std::string separator() const { return args_.size() > 1 ? ", " : ""; }
+};
+
+Arg number_or_null(std::int64_t number) { return number == 0 ? Arg::null(INT8OID) : Arg::of(number); }
+
+/// How a run went about it, and on what terms: columns that 0.1.0 did not have, which an updated library may meet.
+void add_manner(RunRow& row, const Outcome& outcome) {
+  const bool is_known = !outcome.walk.empty() || outcome.slices != 0;
+  row.set("slice", number_or_null(outcome.slice));
+  row.set("slices", number_or_null(outcome.slices));
+  row.set("hand", text_or_null(outcome.hand));
+  row.set("walk", text_or_null(outcome.walk));
+  row.set("reason", text_or_null(outcome.reason));
+  row.set("expected", outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID));
+  row.set("share", is_known ? Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); }))
+                            : Arg::null(FLOAT8OID));
+  row.set("pid", is_known ? Arg::of(static_cast<std::int32_t>(MyProcPid)) : Arg::null(INT4OID));
+  row.set("skipped_failed", count(outcome.failed));
+  row.set("approval", number_or_null(outcome.approval));
+  row.set("asked", text_or_null(outcome.asked));
 }
 
-/// How a run went about it; unknown to the tables of 0.1.0, which an updated library may meet.
-void write_manner(const Outcome& outcome) {
-  if (!store::has_column("run", "pid") || (outcome.walk.empty() && outcome.slices == 0))
-    return;
-  boundary::execute(
-      "UPDATE retention.run SET (slice, slices, hand, walk, reason, expected, share, pid, skipped_failed) = "
-      "(NULLIF($2, 0), NULLIF($3, 0), $4, $5, $6, $7, $8::pg_catalog.float8, $9, $10) WHERE id = $1",
-      {Arg::of(outcome.run_id), Arg::of(outcome.slice), Arg::of(outcome.slices), text_or_null(outcome.hand),
-       text_or_null(outcome.walk), text_or_null(outcome.reason),
-       outcome.expected ? count(*outcome.expected) : Arg::null(INT8OID),
-       Arg::datum(FLOAT8OID, boundary::server([&] { return Float8GetDatum(outcome.share); })),
-       Arg::of(static_cast<std::int32_t>(MyProcPid)), count(outcome.failed)});
+/// Writes the run's row, or what is new of it.
+void write_run(Outcome& outcome, const std::string& by, const std::string& as, bool is_full) {
+  const std::string action(core::action_name(outcome.action)), dependents = json_counts(outcome.dependents);
+  RunRow row;
+  row.fix("id", Arg::of(outcome.run_id), "COALESCE(NULLIF($, 0), pg_catalog.nextval('retention.run_id_seq'))");
+  row.fix("policy", Arg::of(outcome.policy));
+  row.fix("policy_version", number_or_null(outcome.policy_version));
+  row.fix("run_by", Arg::of(by));
+  row.fix("runs_as", text_or_null(as));
+  row.fix("action", Arg::of(action));
+  row.set("success", Arg::of(outcome.success));
+  row.set("message", Arg::of(outcome.message));
+  row.set("affected", count(outcome.affected));
+  row.set("subjects", count(outcome.subjects));
+  row.set("dependents", Arg::of(dependents), "$::pg_catalog.jsonb");
+  row.set("skipped_locked", count(outcome.locked));
+  row.set("skipped_blocked", count(outcome.blocked));
+  row.set("skipped_held", count(outcome.held));
+  row.set("skipped_returned", count(outcome.returned));
+  row.fix("cutoff", outcome.cutoff ? Arg::time(*outcome.cutoff) : Arg::null(TIMESTAMPTZOID));
+  row.fix("started", Arg::time(outcome.started));
+  row.set("finished", Arg::time(outcome.finished));
+  row.set("batches", Arg::of(static_cast<std::int32_t>(outcome.batches)));
+  row.set("stop_reason", Arg::of(outcome.stop_reason));
+  row.set("sqlstate", text_or_null(outcome.sqlstate));
+  row.set("error_detail", text_or_null(outcome.error_detail));
+  row.set("statistics", text_or_null(outcome.statistics), "$::pg_catalog.jsonb");
+  if (is_full)
+    add_manner(row, outcome);
+  outcome.run_id = row.write();
 }
 
 /// Where rows went, with the first of them.
@@ -128,57 +164,39 @@ void write_layout(const Outcome& now, std::uint64_t known) {
     note_layout(*now.layout, now.run_id);
 }
 
-/// On what terms a run was made, where they are not the policy's own.
-void write_terms(const Outcome& outcome) {
-  if ((outcome.approval == 0 && outcome.asked.empty()) || !store::has_column("run", "asked"))
-    return;
-  boundary::execute("UPDATE retention.run SET (approval, asked) = (NULLIF($2, 0), $3) WHERE id = $1",
-                    {Arg::of(outcome.run_id), Arg::of(outcome.approval), text_or_null(outcome.asked)});
-}
-
 std::string role_or_empty(Oid role) { return role == InvalidOid ? std::string() : role_name(role); }
 
 } // namespace
 
 void record(Outcome& outcome) {
-  const std::string by = role_name(caller()), as = role_or_empty(outcome.runs_as);
-  const Authority before = act_as_keeper();
-  write_run(outcome, by, as);
-  write_manner(outcome);
-  write_terms(outcome);
-  Ledger ledger(outcome, outcome.subjects);
-  ledger.write(outcome.target, std::string(core::action_name(outcome.action)), outcome.affected);
-  for (const auto& [label, rows] : outcome.dependents)
-    ledger.write(label, "dependent", rows);
-  write_layout(outcome, 0);
-  settle_fuse(outcome);
-  give_back(before);
+  record_batch(outcome, Outcome());
   log_run(outcome);
 }
 
 void record_batch(Outcome& now, const Outcome& earlier) {
   const std::string by = role_name(caller()), as = role_or_empty(now.runs_as);
+  const std::string action(core::action_name(now.action)), dependent = "dependent";
   const Authority before = act_as_keeper();
-  write_run(now, by, as);
-  write_manner(now);
-  write_terms(now);
-  Ledger ledger(now, now.subjects - earlier.subjects);
-  ledger.write(now.target, std::string(core::action_name(now.action)), now.affected - earlier.affected);
+  const bool is_full = store::has_column("run", "pid");
+  write_run(now, by, as, is_full);
+  Ledger ledger(now, now.subjects - earlier.subjects, is_full);
+  ledger.add(now.target, action, now.affected - earlier.affected);
   for (const auto& [label, rows] : now.dependents) {
     const auto known = earlier.dependents.find(label);
-    ledger.write(label, "dependent", rows - (known == earlier.dependents.end() ? 0 : known->second));
+    ledger.add(label, dependent, rows - (known == earlier.dependents.end() ? 0 : known->second));
   }
+  ledger.write();
   write_layout(now, earlier.affected);
   settle_fuse(now);
   give_back(before);
 }
 
-void record_begun(const Outcome& outcome) {
-  Outcome standing = outcome;
+void record_standing(const Outcome& now, const Outcome& earlier) {
+  Outcome standing = now;
   standing.success = false;
   standing.stop_reason = "interrupted";
   standing.message = "the run has begun and not ended";
-  record_batch(standing, standing);
+  record_batch(standing, earlier);
 }
 
 BatchBegin begin_of_batch() {

@@ -48,9 +48,7 @@ bool has_rows(const Layout& layout, std::int64_t id) {
 std::string policy_by_rows(std::int64_t id) {
   std::vector<std::string> found;
   for (const std::string& policy : archiving_policies()) {
-    const Authority before = act_as_keeper();
-    const auto layout = layout_at(policy, id);
-    give_back(before);
+    const auto layout = as_keeper([&] { return layout_at(policy, id); });
     if (!layout || layout->owner == InvalidOid)
       continue;
     const Authority own = act_as(layout->owner, zone_of({}));
@@ -94,10 +92,10 @@ Layout layout_of_today(const std::string& name, std::int64_t id) {
 Undone find_run(std::int64_t id) {
   Undone undone;
   undone.id = id;
-  const Authority before = act_as_keeper();
-  const boundary::Rows rows = boundary::query(
-      "SELECT policy, COALESCE(action, 'delete'), affected FROM retention.run WHERE id = $1", {Arg::of(id)});
-  give_back(before);
+  const boundary::Rows rows = as_keeper([&] {
+    return boundary::query("SELECT policy, COALESCE(action, 'delete'), affected FROM retention.run WHERE id = $1",
+                           {Arg::of(id)});
+  });
   undone.policy = rows.empty() ? policy_by_rows(id) : *rows[0][0];
   if (!rows.empty()) {
     if (*rows[0][1] != "archive")

@@ -84,6 +84,13 @@ std::string iso(TimestampTz instant) {
   return buffer;
 }
 
+TimestampTz instant(const std::string& text) {
+  return server([&] {
+    return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text.c_str()),
+                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+  });
+}
+
 std::string json_counts(const std::map<std::string, std::uint64_t>& counts) {
   core::JsonObject object;
   for (const auto& [name, count] : counts)

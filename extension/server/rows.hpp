@@ -30,6 +30,9 @@ namespace pg_retention::server {
 /// An instant as ISO 8601 with a numeric offset: read back rightly under every DateStyle and TimeZone.
 [[nodiscard]] std::string iso(TimestampTz instant);
 
+/// The instant of a text, as timestamptz reads it.
+[[nodiscard]] TimestampTz instant(const std::string& text);
+
 /// Counts by name as a JSON object.
 [[nodiscard]] std::string json_counts(const std::map<std::string, std::uint64_t>& counts);
 

@@ -9,6 +9,7 @@
 #include "extension/server/fuse.hpp"
 #include "extension/server/layout.hpp"
 #include "extension/server/resolve.hpp"
+#include "extension/server/rows.hpp"
 #include "extension/server/store.hpp"
 
 #include <algorithm>
@@ -203,12 +204,7 @@ TimestampTz cutoff_before_now(const std::string& interval, const std::string& zo
 
 TimestampTz cutoff_before(const std::string& interval, const std::string& zone, bool may_be_zero,
                           const std::optional<std::string>& as_of) {
-  const TimestampTz now = server([&] {
-    if (!as_of)
-      return GetCurrentTransactionStartTimestamp();
-    return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(as_of->c_str()),
-                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-  });
+  const TimestampTz now = as_of ? instant(*as_of) : server([] { return GetCurrentTransactionStartTimestamp(); });
   if (TIMESTAMP_NOT_FINITE(now))
     throw core::Failure(core::sqlstate::invalid_parameter_value, "as_of must be finite");
   // Months and days by the zone's calendar, the rest by the clock: as the server itself subtracts, with that TimeZone.
@@ -265,7 +261,7 @@ Outcome execute_policy(const core::Policy& policy, const RunOptions& options) {
       if (resolved.archive.oid != InvalidOid)
         outcome.layout = std::make_shared<const Layout>(layout_of(policy.name, resolved));
       if (!resolved.recorded_key.empty())
-        record_begun(outcome);
+        record_standing(outcome, outcome);
       const Deferrable deferred = check_at_once(resolved);
       Execution(resolved, options, outcome).run(fuse);
       defer_again(deferred);

@@ -92,8 +92,9 @@ void record(Outcome& outcome);
 /// Writes the run as it stands after another batch, and the batch's ledger rows: what is new since `earlier`.
 void record_batch(Outcome& now, const Outcome& earlier);
 
-/// Writes a run as one that has begun and not ended: what its rows refer to.
-void record_begun(const Outcome& outcome);
+/// The same while the run is on: as one that was interrupted, which it is if nothing more is written.
+void record_standing(const Outcome& now, const Outcome& earlier);
+
 /// Where this session is now.
 [[nodiscard]] BatchBegin begin_of_batch();
 

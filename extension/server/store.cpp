@@ -51,15 +51,6 @@ constexpr Column columns[] = {
     {"max_deviation", "double precision"},
 };
 
-/// Runs `body` as the keeper of the store.
-template <class Body>
-auto as_keeper(Body body) {
-  const Authority before = act_as_keeper();
-  auto result = body();
-  give_back(before);
-  return result;
-}
-
 /// Whether this very database made or resumed the policy. As the keeper.
 bool at_home(const std::string& name) {
   return boundary::single("SELECT 1 FROM retention.policy WHERE name = $1 AND (system_identifier, database) = (" +

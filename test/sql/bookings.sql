@@ -1,14 +1,9 @@
 -- Unpaid bookings: expire_pending_bookings, its preview, and updated_at in its own kind of time.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA stay;
-SET search_path = stay, public;
+\getenv test PG_ABS_SRCDIR
+\set schema stay
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(51);
 
 CREATE TYPE booking_status_enum AS ENUM ('Pending', 'Waiting', 'Confirmed', 'Cancelled', 'Completed', 'Expired');

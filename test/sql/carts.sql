@@ -1,14 +1,9 @@
 -- The carts of inactive users: cleanup_inactive_carts, cleanup_old_cart_items, their previews and get_user_activity.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA shop;
-SET search_path = shop, public;
+\getenv test PG_ABS_SRCDIR
+\set schema shop
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(61);
 
 CREATE TABLE users (

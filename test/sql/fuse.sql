@@ -1,22 +1,16 @@
 -- The fuse (G7), approvals and required previews; what the ledger measures (G4).
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema fuse
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
 DROP ROLE IF EXISTS regress_retention_owner, regress_retention_caller;
 CREATE ROLE regress_retention_owner;
 CREATE ROLE regress_retention_caller;
-CREATE SCHEMA fuse;
-SET search_path = fuse, public;
 SET timezone = 'UTC';
 SELECT plan(111);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 CREATE TABLE things (id int PRIMARY KEY, at timestamptz NOT NULL, mark text);
 -- So many old rows and one that is young, in place of what is there.
@@ -24,13 +18,6 @@ CREATE FUNCTION fill(n int) RETURNS void LANGUAGE sql AS $$
     TRUNCATE things;
     INSERT INTO things SELECT g, ago(100) + g * interval '1 second' FROM generate_series(1, n) g UNION ALL SELECT 0, ago(1);
 $$;
--- What became of the last run.
-CREATE FUNCTION last(what text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE answer text;
-BEGIN
-    EXECUTE format('SELECT (%s)::text FROM retention.runs ORDER BY id DESC LIMIT 1', what) INTO answer;
-    RETURN answer;
-END $$;
 CREATE FUNCTION tried(policy text) RETURNS text LANGUAGE sql AS $$ SELECT row(success, affected, stop_reason)::text FROM retention.apply(policy) $$;
 CREATE FUNCTION waits(name text) RETURNS text LANGUAGE sql AS $$ SELECT row(run, kind, expected, allowed)::text FROM retention.fuses WHERE policy = name $$;
 CREATE FUNCTION approve(name text) RETURNS bigint LANGUAGE sql AS $$ SELECT retention.approve(name, (SELECT run FROM retention.fuses WHERE policy = name), 'looked at it') $$;

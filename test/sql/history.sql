@@ -1,16 +1,12 @@
 -- The history of runs is bounded by a policy of the engine's own: by age and number, but for what something needs.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema history
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
 DROP ROLE IF EXISTS regress_retention_caller;
 CREATE ROLE regress_retention_caller;
-CREATE SCHEMA history;
-SET search_path = history, public;
 SET timezone = 'UTC';
 SELECT plan(37);
 

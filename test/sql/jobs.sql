@@ -1,14 +1,9 @@
 -- scheduled_cleanup and run_data_retention_cleanup: several rules in one call, each on its own feet.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA jobs;
-SET search_path = jobs, public;
+\getenv test PG_ABS_SRCDIR
+\set schema jobs
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(46);
 
 CREATE TABLE users (id serial PRIMARY KEY, last_active timestamp);

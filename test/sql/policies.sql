@@ -1,14 +1,9 @@
 -- Policies as data, and what is written about their runs.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA shop;
-SET search_path = shop, public;
+\getenv test PG_ABS_SRCDIR
+\set schema shop
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(101);
 
 CREATE TABLE users (id serial PRIMARY KEY, last_active timestamp);

@@ -1,29 +1,14 @@
 -- What happens to a victim: deleted, updated, or archived, with what belongs to it.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_action;
-SET search_path = policy_action, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_action
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SELECT plan(44);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
-
-CREATE FUNCTION rows_of(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(r::text, '' '' ORDER BY r::text COLLATE "C") FROM (%s) r', query) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
 
 -- ---- Delete ----
 
@@ -103,7 +88,10 @@ CREATE FUNCTION fill() RETURNS void LANGUAGE sql AS $$
     INSERT INTO steps VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 1, NULL);
     INSERT INTO logs VALUES (1, 1), (2, 2); $$;
 SELECT fill() \gset
+-- Making it says nothing.
+SET client_min_messages = notice;
 SELECT retention.add_policy('old', 'jobs', '90 days', 'at', action => 'archive', dependents => 'cascade') \gset
+SET client_min_messages = warning;
 SELECT has_table('policy_action'::name, 'jobs_archive'::name, 'an archive is made where none is given');
 SELECT columns_are('policy_action', 'jobs_archive', '{id,at,what,big,code,retention_run_id,archived_at}', 'like the target, with the run and the time');
 SELECT is((SELECT archive_to::text FROM retention.policies), 'jobs_archive', 'the policy names it');

@@ -1,14 +1,9 @@
 -- Policies as code: export, import, and the differences between a document and what is stored.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_code;
-SET search_path = policy_code, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_code
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SET datestyle = 'ISO';

@@ -1,12 +1,8 @@
 -- The policies of doc/cookbook.md, word for word, on rows like those shown there.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(24);
 

@@ -1,19 +1,12 @@
 -- Dependents: found by foreign key or declared, at any depth, in every shape that refers back; G3 all of them with their victim, or none.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_dependents;
-SET search_path = policy_dependents, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_dependents
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(46);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- Runs policy p and tells what it did and what is left of each table.

@@ -1,14 +1,10 @@
 -- Every error of doc/errors.md that SQL of one session can provoke, by its number there.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_errors
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_errors;
-SET search_path = policy_errors, public;
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SELECT plan(77);

@@ -1,11 +1,9 @@
 -- G8 what a table's owner could gain: code of theirs at every place that a policy reaches, tried by a superuser's definitions, looks and runs.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-CREATE EXTENSION IF NOT EXISTS pg_retention;
 CREATE ROLE regress_gain_owner;
 CREATE ROLE regress_gain_caller;
 CREATE SCHEMA gain AUTHORIZATION regress_gain_owner;

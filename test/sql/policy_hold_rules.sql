@@ -1,24 +1,18 @@
 -- G6 what a hold covers, in every shape that tables have; what ends one; G8 whose rights it has; G11 what is refused.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_hold_rules
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
 DROP ROLE IF EXISTS regress_hold_legal, regress_hold_owner, regress_hold_gone;
 CREATE ROLE regress_hold_legal;
 CREATE ROLE regress_hold_owner;
 CREATE ROLE regress_hold_gone;
-CREATE SCHEMA policy_hold_rules;
 GRANT ALL ON SCHEMA policy_hold_rules TO PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA retention TO regress_hold_legal, regress_hold_owner, regress_hold_gone;
-SET search_path = policy_hold_rules, public;
 SET timezone = 'UTC';
 SELECT no_plan();
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 -- What a run of a policy leaves of a table, and how many it counts as held; the preview must say the same.
 CREATE FUNCTION after_run(policy text, relation regclass) RETURNS text LANGUAGE plpgsql AS $$

@@ -1,15 +1,11 @@
 -- G6 a hold wins on every path: each function that changes rows, each way over the target, each hand, each action, each kind of edge.
 -- A function that is not in the registry below, and a way, action or edge that no title here names (test/lint), fails.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_holds
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_holds;
-SET search_path = policy_holds, public;
 SET timezone = 'UTC';
 SELECT no_plan();
 

@@ -1,13 +1,10 @@
 -- What a hostile schema, session or neighbour could try, and what could be told wrongly.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema hostile
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-CREATE EXTENSION IF NOT EXISTS pg_retention;
-CREATE SCHEMA hostile;
-SET search_path = hostile, public;
 SELECT plan(33);
 CREATE TABLE words (id int PRIMARY KEY, at timestamptz, note text);
 -- The SQLSTATE of a statement, or its message; what it did is taken back.

@@ -1,21 +1,14 @@
 -- Definition and life: everything is checked when it is said, every change is kept, and a policy outlives what happens to its tables.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_life;
-SET search_path = policy_life, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_life
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SET datestyle = 'ISO';
 SELECT plan(92);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 CREATE TABLE things (id int PRIMARY KEY, at timestamptz, n int, what text, day date);

@@ -1,21 +1,14 @@
 -- Looking before leaping: preview, explain, and the advisor.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_look;
-SET search_path = policy_look, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_look
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SET datestyle = 'ISO';
 SELECT plan(57);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- ---- Preview ----

@@ -1,21 +1,14 @@
 -- What a definition means does not change with the session that runs it, and what cannot be meant is refused.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_meaning;
-SET search_path = policy_meaning, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_meaning
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SET datestyle = 'ISO';
 SELECT plan(24);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- ---- The cutoff across a change of the clocks ----

@@ -1,35 +1,21 @@
 -- G13: rows that cannot be removed, changed, archived or judged are set apart, and the rest goes on.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_poison
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_poison;
-SET search_path = policy_poison, public;
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 -- Nothing here may go on for ever.
 SET statement_timeout = '2min';
 SELECT no_plan();
 
--- How the last run went about it, and what failed so far.
-CREATE FUNCTION last(what text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE answer text;
-BEGIN
-    EXECUTE format('SELECT (%s)::text FROM retention.runs ORDER BY id DESC LIMIT 1', what) INTO answer;
-    RETURN answer;
-END $$;
+\i :functions
+
+-- What failed so far.
 CREATE FUNCTION failed(of text) RETURNS text LANGUAGE sql AS $$
     SELECT COALESCE(string_agg(key::text, ' ' ORDER BY key), 'none') FROM retention.failures WHERE policy = of $$;
-CREATE FUNCTION ids(relation regclass) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(id::text, '' '' ORDER BY id) FROM %s', relation) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
 CREATE FUNCTION old() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT now() - interval '100 days' $$;
 -- Rows by table as the ledger of the last run has them.
 CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $$

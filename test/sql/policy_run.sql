@@ -1,24 +1,14 @@
 -- CALL retention.run: the ways over the target, the two hands from both sides of each condition, slices, limits.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_run
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_run;
-SET search_path = policy_run, public;
 SET timezone = 'UTC';
 SELECT no_plan();
 
--- How the last run went about it.
-CREATE FUNCTION last(what text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE answer text;
-BEGIN
-    EXECUTE format('SELECT (%s)::text FROM retention.runs ORDER BY id DESC LIMIT 1', what) INTO answer;
-    RETURN answer;
-END $$;
+\i :functions
 
 -- ---- The ways ----
 

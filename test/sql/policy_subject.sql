@@ -1,19 +1,12 @@
 -- Whose time: the target's own, an ancestor's over foreign keys, or rows of other tables that prove somebody is alive.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_subject;
-SET search_path = policy_subject, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_subject
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(33);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- ---- Paths ----

@@ -1,14 +1,9 @@
 -- Time: every kind of column that can say when a row was last needed, and how it is compared.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_time;
-SET search_path = policy_time, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_time
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(67);
 

@@ -1,19 +1,13 @@
 -- Taking back what a run archived.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set schema policy_undo
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_undo;
-SET search_path = policy_undo, public;
 SET timezone = 'UTC';
 SELECT plan(98);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- The last run that archived, and what a restore of it did: rows of the target, those that stay, dependents.
@@ -29,13 +23,6 @@ END $$;
 CREATE FUNCTION stay() RETURNS text LANGUAGE sql VOLATILE AS $$
     SELECT COALESCE(string_agg(concat_ws(' ', replace(relation, 'policy_undo.', ''), sqlstate, rows), ', ' ORDER BY relation, sqlstate), 'none')
       FROM retention.unrestored WHERE run = (SELECT max(id) FROM retention.runs WHERE action = 'restore') $$;
-CREATE FUNCTION rows_of(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    found text;
-BEGIN
-    EXECUTE format('SELECT string_agg(r::text, '' '' ORDER BY r::text COLLATE "C") FROM (%s) r', query) INTO found;
-    RETURN COALESCE(found, 'none');
-END $$;
 
 -- ---- Families ----
 

@@ -1,19 +1,12 @@
 -- Where: tables of every shape and name, in several schemas; and what is refused by name (G12).
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_where;
-SET search_path = policy_where, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_where
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(55);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- A policy of 90 days on the column at, run by each hand; what is left must be the same.

@@ -1,19 +1,12 @@
 -- Which rows: conditions, several policies on one table, and the newest that stay whatever their age.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA policy_which;
-SET search_path = policy_which, public;
+\getenv test PG_ABS_SRCDIR
+\set schema policy_which
+\set begin :test '/begin.psql'
+\i :begin
 SET timezone = 'UTC';
 SELECT plan(29);
 
-\getenv test PG_ABS_SRCDIR
-\set functions :test '/policy_functions.psql'
 \i :functions
 
 -- ---- Conditions ----

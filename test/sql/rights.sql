@@ -1,12 +1,9 @@
 -- Rights: who may call what, and whose rights a policy has.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set begin :test '/begin.psql'
+\i :begin
 SET client_min_messages = error;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
 DROP ROLE IF EXISTS regress_retention_owner, regress_retention_caller, regress_retention_nobody, regress_retention_passing;
 CREATE ROLE regress_retention_owner;
 CREATE ROLE regress_retention_caller;

@@ -1,14 +1,9 @@
 -- Silent sessions: cleanup_inactive_sessions, for one user, its preview, and what happens to tables that refer to sessions.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA stay;
-SET search_path = stay, public;
+\getenv test PG_ABS_SRCDIR
+\set schema stay
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(78);
 
 CREATE TABLE users (

@@ -1,14 +1,9 @@
 -- The same rule on other schemas: hostile names, other kinds of keys and tables, several paths, and what is missing.
 \set ECHO none
-\set VERBOSITY terse
-\set SHOW_CONTEXT never
-\pset format unaligned
-\pset tuples_only
-SET client_min_messages = warning;
-DROP EXTENSION IF EXISTS pg_retention;
-CREATE EXTENSION pg_retention;
-CREATE SCHEMA shapes;
-SET search_path = shapes, public;
+\getenv test PG_ABS_SRCDIR
+\set schema shapes
+\set begin :test '/begin.psql'
+\i :begin
 SELECT plan(67);
 
 -- ---- Names ----

@@ -21,15 +21,10 @@ my $sleeps = q{SELECT count(*) FROM retention.progress WHERE affected > 0};
 sub during
 {
 	my ($policy, $meanwhile, %more) = @_;
-	my $settings = join '', map { "SET $_ = '$more{$_}'; " } grep { /\./ } sort keys %more;
-	my $session = $server->background_psql('postgres', on_error_stop => 0);
-	$session->query_safe($settings) if $settings;
-	$session->query_until(qr/begun/, "\\echo begun\nCALL retention.run('$policy', batch_rows => 1000, sleep => '3 s', max_runtime => '4 s');\n");
+	my $run = start_run($server, "'$policy', batch_rows => 1000, sleep => '3 s', max_runtime => '4 s'", map { "$_ = '$more{$_}'" } grep { /\./ } sort keys %more);
 	$server->poll_query_until('postgres', $sleeps, $more{batches} // '1') or die 'the run never came to its first pause';
 	ask($meanwhile);
-	ask(q{SELECT pg_sleep(0)});
-	$session->query('SELECT 1');
-	$session->quit;
+	end_run($run);
 	ask(qq{CALL retention.run('$policy')}) unless $more{once};
 	return ask(q{SELECT stop_reason || '|' || COALESCE(message, '') FROM retention.runs ORDER BY id LIMIT 1 OFFSET (SELECT count(*) FROM retention.runs) - } . ($more{once} ? 1 : 2));
 }
@@ -128,6 +123,8 @@ is(ask('SELECT stop_reason FROM retention.runs ORDER BY id DESC LIMIT 1'), 'canc
 my $reader = $server->background_psql('postgres', on_error_stop => 0);
 $reader->query_safe(q{SET retention.walk = 'list'; SET retention.work_mem = '64kB'; SET statement_timeout = '150ms'});
 $reader->query(q{CALL retention.run('hot')});
+is(ask(q{SELECT policy, policy_version, started > now() - interval '1 hour', id = (SELECT last_value FROM retention.run_id_seq) FROM retention.run ORDER BY id DESC LIMIT 1}), 'hot|1|t|t',
+	'G4 a run that is cancelled before its first commit is told under its own policy, time and id');
 is(ask('SELECT stop_reason FROM retention.runs ORDER BY id DESC LIMIT 1'), 'cancelled', 'a run is cancelled while it makes its list');
 is(ask('SELECT count(*) FROM pg_ls_tmpdir()'), '0', 'a run that was cancelled while its list was on disk leaves no temporary file');
 $reader->{run}->kill_kill;

@@ -3,6 +3,9 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+use BatchedRun;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -39,16 +42,12 @@ ask(q{CREATE TABLE users (id int PRIMARY KEY, last_active timestamptz);
 sub during
 {
 	my ($policy, $hold, %more) = @_;
-	my $settings = join '', map { "SET $_ = '$more{$_}'; " } grep { /\./ } sort keys %more;
-	my $session = $server->background_psql('postgres', on_error_stop => 0);
-	$session->query_safe($settings) if $settings;
-	$session->query_until(qr/begun/, "\\echo begun\nCALL retention.run('$policy', batch_rows => 100, sleep => '2 s', max_rows => 300);\n");
+	my $run = start_run($server, "'$policy', batch_rows => 100, sleep => '2 s', max_rows => 300", map { "$_ = '$more{$_}'" } sort keys %more);
 	$server->poll_query_until('postgres', q{SELECT count(*) FROM retention.progress WHERE affected > 0}, '1') or die 'the run never came to its first pause';
 	my $id = ask("SELECT retention.add_hold($hold, reason => 'placed meanwhile')");
 	my $before = ask(q{SELECT count(*) FROM items i JOIN carts c ON c.id = i.cart_id WHERE c.user_id = 8 AND state = 'here'});
 	my $gone = ask('SELECT affected FROM retention.progress');
-	$session->query('SELECT 1');
-	$session->quit;
+	end_run($run);
 	my $later = ask('SELECT affected FROM retention.runs ORDER BY id DESC LIMIT 1') - $gone;
 	my $after = ask(q{SELECT count(*) FROM items i JOIN carts c ON c.id = i.cart_id WHERE c.user_id = 8 AND state = 'here'});
 	ask("SELECT retention.release_hold($id, 'over')");

@@ -11,6 +11,7 @@ use lib $FindBin::RealBin;
 use RetentionRunner;
 use CrashGround;
 use CrashRun;
+use ServerSession;
 use LoopbackProxy;
 use JSON::PP;
 use PostgreSQL::Test::Utils;
@@ -18,7 +19,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $seed = $ENV{PG_RETENTION_CRASH_SEED} // int(rand(1_000_000)) + $$;
-my $moments = $ENV{PG_RETENTION_CRASH_MOMENTS} // 48;
+my $moments = $ENV{PG_RETENTION_CRASH_MOMENTS} // 240;
 srand $seed;
 note("seed $seed, $moments moments");
 

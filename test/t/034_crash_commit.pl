@@ -1,8 +1,8 @@
 # Committed runs that die at a commit: before the ledger's row is written, when everything is written and the commit begins, and
 # when the commit is in the log and nobody has been told. Each commit of a run is such a moment.
 #
-# The run waits where it is to die: at a lock in a trigger on the ledger, or for a standby that never comes. PG_RETENTION_CRASH_MOMENTS
-# over 100 tries every boundary with every way to die; fewer choose among them by PG_RETENTION_CRASH_SEED.
+# The run waits where it is to die: at a lock in a trigger on the ledger, or for a standby that never comes. Every boundary is tried
+# with every way to die; PG_RETENTION_CRASH_BOUNDARIES tries so many, chosen by PG_RETENTION_CRASH_SEED.
 use strict;
 use warnings;
 
@@ -11,6 +11,7 @@ use lib $FindBin::RealBin;
 use RetentionRunner;
 use CrashGround;
 use CrashRun;
+use ServerSession;
 use LoopbackProxy;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -26,7 +27,7 @@ my %grounds = map { $_->{name} => $_ } grounds();
 my $proxy = LoopbackProxy->new($server->host . '/.s.PGSQL.' . $server->port);
 
 # Who writes the ledger may wait at a batch, in a trigger before its row or at the commit.
-$server->safe_psql('postgres', q{
+ask($server, q{
 	CREATE TABLE watch.gate (batch int, slice int);
 	CREATE FUNCTION watch.wait_here() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
 		IF EXISTS (SELECT FROM watch.gate AS g JOIN retention.run AS r ON r.id = NEW.run WHERE g.batch = NEW.batch AND g.slice = COALESCE(r.slice, 1)) THEN
@@ -44,15 +45,13 @@ my %deaths = ('backend KILL' => 'kill -9 of a backend', 'postmaster QUIT' => 'an
 my $batch_rows = 640;
 my $struck = 0;
 
-sub ask { return $server->safe_psql('postgres', $_[0]) }
-
 # The process that waits for an event, as soon as there is one; nothing when the run is over before.
 sub waiting_for
 {
 	my ($run, $event) = @_;
 	my $pid = '';
 	poll("a run that waits for $event", sub {
-		($pid, my $over) = split /\|/, ask(qq{SELECT (SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'crash' AND wait_event = '$event'),
+		($pid, my $over) = split /\|/, ask($server, qq{SELECT (SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'crash' AND wait_event = '$event'),
 			(SELECT count(*) FROM retention.run WHERE id > $run->{since} AND stop_reason <> 'interrupted') >= $run->{jobs}});
 		return $pid ne '' || $over eq 't';
 	});
@@ -74,9 +73,8 @@ sub crash_at
 	if ($where eq $in_log) { $settings{synchronous_commit} = 'on' }
 	else
 	{
-		ask("TRUNCATE watch.gate; INSERT INTO watch.gate VALUES ($batch, 1); $triggers{$where}");
-		$holder = $server->background_psql('postgres', on_error_stop => 0);
-		$holder->query_safe('SELECT pg_advisory_lock(7)');
+		ask($server, "TRUNCATE watch.gate; INSERT INTO watch.gate VALUES ($batch, 1); $triggers{$where}");
+		$holder = holder($server);
 	}
 	my $run = begin_run($server, %how);
 	if ($where eq $in_log)
@@ -87,35 +85,34 @@ sub crash_at
 			$pid = waiting_for($run, 'SyncRep');
 			last if $commit == $batch || $pid eq '';
 			my $log = -s $server->logfile;
-			ask("SELECT pg_cancel_backend($pid)");
+			ask($server, "SELECT pg_cancel_backend($pid)");
 			poll('the commit that is let through', sub { slurp_file($server->logfile, $log) =~ /\[$pid\].*canceling wait for synchronous replication/ });
 		}
 	}
 	else { $pid = waiting_for($run, 'advisory') }
 	isnt($pid, '', "$title: the run is there") or return settle($run, '');
 
-	my $told = ask(q{SELECT COALESCE(sum(affected), 0) FROM retention.runs WHERE id > } . $run->{since});
+	my $told = ask($server, q{SELECT COALESCE(sum(affected), 0) FROM retention.runs WHERE id > } . $run->{since});
 	strike($run, $how, $pid);
 	++$struck;
 
 	# Who lets go of the lock lets a run whose client died go on; one that waits for the standby is freed for good.
 	if ($how =~ /^client|^wire/)
 	{
-		if ($holder) { $holder->quit }
-		else { ask(q{ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()}) }
+		if ($holder) { $holder->end }
+		else { ask($server, q{ALTER SYSTEM SET synchronous_standby_names = ''}, 'SELECT pg_reload_conf()') }
 	}
-	elsif ($holder) { eval { $holder->{run}->kill_kill(grace => 1) } }
 	my ($status, $out, $err) = settle($run, $how);
-	ask('DROP TRIGGER wait_here ON retention.batch') if $holder;
+	ask($server, 'DROP TRIGGER wait_here ON retention.batch') if $holder;
 	is(audit($server, $ground), '', "G3 G4 G10 $title: all is true") or diag($status, $out, $err);
-	my ($now, $reasons) = split /\|/, ask(qq{SELECT COALESCE(sum(affected), 0), string_agg(DISTINCT stop_reason, ' ' ORDER BY stop_reason) FROM retention.runs WHERE id > $run->{since}});
+	my ($now, $reasons) = split /\|/, ask($server, qq{SELECT COALESCE(sum(affected), 0), string_agg(DISTINCT stop_reason, ' ' ORDER BY stop_reason) FROM retention.runs WHERE id > $run->{since}});
 	if ($how =~ /^backend|^postmaster/ && $jobs == 1)
 	{
 		my $is_whole = $where eq $in_log;
 		my $expected = $batch_rows * ($batch - ($is_whole ? 0 : 1));
 		is("$now $reasons", "$expected interrupted", "G4 $title: the batch is " . ($is_whole ? 'there with its ledger' : 'undone with its ledger') . ', and the run says interrupted')
 	}
-	ask('ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()') if $where eq $in_log && $how =~ /^client|^wire/;
+	ask($server, 'ALTER SYSTEM RESET synchronous_standby_names', 'SELECT pg_reload_conf()') if $where eq $in_log && $how =~ /^client|^wire/;
 	($status) = settle(begin_run($server, policy => $ground->{name}, by => 'runner', jobs => $jobs, settings => $ground->{settings}), '');
 	is($status, 0, "G10 $title: the run, called again, succeeds");
 	is(audit($server, $ground, 1), '', "G3 G4 G10 $title: then every due row is done, once, and in the ledger");
@@ -138,12 +135,12 @@ for my $name (@names)
 		}
 	}
 }
-my $moments = $ENV{PG_RETENTION_CRASH_MOMENTS} // 24;
-my @chosen = sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @every;
+my $boundaries = $ENV{PG_RETENTION_CRASH_BOUNDARIES} // @every;
+my @chosen = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @every;
 # Of few, each way to die at each place in the commit is among them.
 my (%seen, @first, @later);
-push @{ $seen{"$_->[3] $_->[5]"}++ ? \@later : \@first }, $_ for map { $_->[1] } @chosen;
-@chosen = $moments > 100 ? (@first, @later) : (@first, @later)[ 0 .. ($moments < @every ? $moments : @every) - 1 ];
+push @{ $seen{"$_->[3] $_->[5]"}++ ? \@later : \@first }, $_ for @chosen;
+@chosen = (@first, @later)[ 0 .. ($boundaries < @every ? $boundaries : @every) - 1 ];
 note(scalar(@chosen) . ' of ' . scalar(@every) . ' boundaries');
 crash_at($grounds{ $_->[0] }, @$_[ 1 .. 5 ]) for @chosen;
 is($struck, scalar(@chosen), 'each run died where it was to die');

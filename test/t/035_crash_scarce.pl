@@ -8,19 +8,19 @@ use lib $FindBin::RealBin;
 use RetentionRunner;
 use CrashGround;
 use CrashRun;
+use ServerSession;
 use LoopbackProxy;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $server = crash_server('crash_scarce', "max_connections = 12\nsuperuser_reserved_connections = 3\n");
+my $server = crash_server('crash_scarce', "max_connections = 13\nsuperuser_reserved_connections = 3\n");
 make_grounds($server, qw(visits crumbs));
 my %grounds = map { $_->{name} => $_ } grounds();
 my $visits = $grounds{visits};
 my $due = 3200;
 
-sub ask { return $server->safe_psql('postgres', $_[0]) }
 sub sessions_leave { return poll('the sessions leaving', sub { sessions() == 0 }) }
-sub sessions { return ask(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash'}) }
+sub sessions { return ask($server, q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash'}) }
 
 # A run of visits by the runner, 320 rows a batch.
 sub start
@@ -39,7 +39,7 @@ sub is_finished_by_the_next
 	return;
 }
 
-sub last_runs { my ($run, $columns) = @_; return ask("SELECT $columns FROM retention.runs WHERE id > $run->{since}") }
+sub last_runs { my ($run, $columns) = @_; return ask($server, "SELECT $columns FROM retention.runs WHERE id > $run->{since}") }
 
 # ---- a client that vanishes
 
@@ -50,7 +50,7 @@ for my $death ([ 'client KILL', 'a runner that is killed' ], [ 'wire cut', 'a ru
 	my $proxy = LoopbackProxy->new($server->host . '/.s.PGSQL.' . $server->port);
 	my $run = start(2, { 'retention.batch_sleep' => '1h' }, proxy => $proxy);
 	moment($run, 'batches', 2);
-	poll('both slices sleeping', sub { ask(q{SELECT count(*) FROM retention.progress WHERE affected > 0}) == 2 });
+	poll('both slices sleeping', sub { ask($server, q{SELECT count(*) FROM retention.progress WHERE affected > 0}) == 2 });
 	strike($run, $how);
 	my ($status, $out, $err) = settle($run, $how);
 	is($status, $how =~ /KILL/ ? 'signal 9' : 1, "$claim ends with " . ($how =~ /KILL/ ? 'that signal' : 1));
@@ -67,14 +67,14 @@ for my $death ([ 'client KILL', 'a runner that is killed' ], [ 'wire cut', 'a ru
 	my $holder = gate($server, 2);
 	# Nobody has told the server to look for its client: it is the runner that ends what it has lost.
 	my $run = start(2, { 'client_connection_check_interval' => 0, lock_timeout => 0, 'retention.lock_timeout' => 0 }, proxy => $proxy);
-	poll('slice 1 at the gate', sub { ask(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash' AND wait_event = 'advisory'}) == 1 });
+	poll('slice 1 at the gate', sub { ask($server, q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash' AND wait_event = 'advisory'}) == 1 });
 	$proxy->lose_first;
 	my ($status, $out) = end_of($run);
 	is(sessions(), 0, "$claim: when the runner has ended, so has the process of that connection");
 	open_gate($server, $holder);
 	my ($line) = objects($out);
 	is($status, 1, "$claim ends with 1");
-	is_deeply([ map { "$_->{stop_reason} $_->{affected}" } @{ $line->{slices} } ], [ 'interrupted 320', 'done ' . ask("SELECT affected FROM retention.runs WHERE id > $run->{since} AND slice = 2") ],
+	is_deeply([ map { "$_->{stop_reason} $_->{affected}" } @{ $line->{slices} } ], [ 'interrupted 320', 'done ' . ask($server, "SELECT affected FROM retention.runs WHERE id > $run->{since} AND slice = 2") ],
 		"G4 $claim: what it had committed is told, and the other slice is done");
 	settle($run, '');
 	is(audit($server, $visits), '', "G3 G4 G10 $claim: all is true");
@@ -89,15 +89,15 @@ for my $how ('backend KILL', 'postmaster QUIT', 'postmaster KILL', 'client KILL'
 	fill_ground($server, $grounds{crumbs});
 	my $run = begin_run($server, policy => 'crumbs', by => 'runner', jobs => 1, batch_rows => 1000, settings => { %{ $grounds{crumbs}{settings} }, 'retention.batch_sleep' => '1h' });
 	my ($pid) = moment($run, 'batches', 1);
-	is(ask('SELECT count(*) > 0 FROM pg_ls_tmpdir()'), 't', "$claim: it has one");
+	is(ask($server, 'SELECT count(*) > 0 FROM pg_ls_tmpdir()'), 't', "$claim: it has one");
 	strike($run, $how, $pid);
 	settle($run, $how);
 	is(audit($server, $grounds{crumbs}), '', "G3 G4 G10 $claim: all is true, and the file is gone");
 }
 
-# ---- no connection left: 12 in all, 3 of them for superusers
+# ---- no connection left: 13 in all, 3 of them for superusers, one this test's own
 
-ask('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUTE ON ALL ROUTINES IN SCHEMA retention TO app; GRANT SELECT ON ALL TABLES IN SCHEMA retention TO app');
+ask($server, 'CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUTE ON ALL ROUTINES IN SCHEMA retention TO app; GRANT SELECT ON ALL TABLES IN SCHEMA retention TO app');
 {
 	my @others = map { $server->background_psql('postgres', extra_params => [ '-U', 'app' ]) } 1 .. 6;
 	fill_ground($server, $visits);
@@ -119,7 +119,7 @@ ask('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUT
 	# A request to stop needs no connection slot.
 	fill_ground($server, $visits);
 	$run = start(3, { 'retention.batch_sleep' => '1h' }, user => 'app');
-	poll('three slices sleeping', sub { ask(q{SELECT count(*) FROM retention.progress WHERE affected > 0}) == 3 });
+	poll('three slices sleeping', sub { ask($server, q{SELECT count(*) FROM retention.progress WHERE affected > 0}) == 3 });
 	kill 'TERM', clients_of($run);
 	($status, $out) = end_of($run);
 	is($status, 1, 'SIGTERM while no connection is left ends with 1');
@@ -154,7 +154,7 @@ ask('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUT
 	my $holder = gate($server, 1);
 	my $run = start(4, { idle_session_timeout => 50, lock_timeout => 0, 'retention.lock_timeout' => 0 }, arguments => [ '--vacuum', 'always' ]);
 	poll('three slices done', sub { last_runs($run, q{count(*) FILTER (WHERE stop_reason = 'done')}) == 3 });
-	poll('their sessions waiting, or gone', sub { ask(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash' AND state = 'idle' AND state_change > clock_timestamp() - interval '200 ms'}) == 0 });
+	poll('their sessions waiting, or gone', sub { ask($server, q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crash' AND state = 'idle' AND state_change > clock_timestamp() - interval '200 ms'}) == 0 });
 	open_gate($server, $holder);
 	my ($status, $out, $err) = settle($run, '');
 	is("$status $err", '0 ', 'idle_session_timeout: a session that waits for the others is not ended');

@@ -1,6 +1,6 @@
 # A standby that is promoted in the middle of a run: what it has of the rows is what it has of the ledger, and a run there finishes.
 #
-# The moments are chosen by PG_RETENTION_CRASH_SEED; PG_RETENTION_CRASH_MOMENTS over 100 tries more of them.
+# The moments are chosen by PG_RETENTION_CRASH_SEED; PG_RETENTION_CRASH_MOMENTS over 300 tries more of them.
 use strict;
 use warnings;
 
@@ -9,12 +9,13 @@ use lib $FindBin::RealBin;
 use RetentionRunner;
 use CrashGround;
 use CrashRun;
+use ServerSession;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seed = $ENV{PG_RETENTION_CRASH_SEED} // int(rand(1_000_000)) + $$;
-my $rounds = ($ENV{PG_RETENTION_CRASH_MOMENTS} // 0) > 100 ? 12 : 3;
+my $rounds = ($ENV{PG_RETENTION_CRASH_MOMENTS} // 0) > 300 ? 12 : 3;
 srand $seed;
 note("seed $seed");
 
@@ -61,9 +62,8 @@ sub promoted_round
 	# What the old primary did until it knew, or died, is true there too.
 	if ($end eq $ends[1])
 	{
-		eval { $holder->{run}->kill_kill(grace => 1) };
 		settle($run, 'postmaster QUIT');
-		$primary->safe_psql('postgres', 'DROP FUNCTION watch.wait_here() CASCADE');
+		ask($primary, 'DROP FUNCTION watch.wait_here() CASCADE');
 	}
 	else
 	{

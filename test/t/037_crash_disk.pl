@@ -8,6 +8,7 @@ use lib $FindBin::RealBin;
 use RetentionRunner;
 use CrashGround;
 use CrashRun;
+use ServerSession;
 use SmallDisk;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -38,7 +39,6 @@ my $server = crash_server('crash_disk', "wal_recycle = off\nmin_wal_size = 2MB\n
 make_grounds($server, qw(crumbs letters));
 my %grounds = map { $_->{name} => $_ } grounds();
 
-sub ask { return $server->safe_psql('postgres', $_[0]) }
 sub start
 {
 	my ($policy, $jobs, $settings) = @_;
@@ -55,11 +55,11 @@ sub is_finished_by_the_next
 }
 
 $disk->run('mkdir', "$tables/space") or die 'cannot make a folder';
-ask("CREATE TABLESPACE small LOCATION '$tables/space'");
+ask($server, "CREATE TABLESPACE small LOCATION '$tables/space'");
 
 # ---- the table that grows: the archive
 
-ask('ALTER TABLE letters_archive SET TABLESPACE small; ALTER TABLE pages_archive SET TABLESPACE small');
+ask($server, 'ALTER TABLE letters_archive SET TABLESPACE small; ALTER TABLE pages_archive SET TABLESPACE small');
 for my $jobs (1, 4)
 {
 	my $claim = "no room for the archive, $jobs jobs";
@@ -94,7 +94,7 @@ for my $jobs (1, 4)
 for my $jobs (1, 4)
 {
 	my $claim = "no room for the log, $jobs jobs";
-	ask("ALTER TABLE letters_archive SET TABLESPACE pg_default; ALTER TABLE pages_archive SET TABLESPACE pg_default");
+	ask($server, "ALTER TABLE letters_archive SET TABLESPACE pg_default; ALTER TABLE pages_archive SET TABLESPACE pg_default");
 	fill_ground($server, $grounds{letters});
 	my $log = -s $server->logfile;
 	$disk->leave($wal, 1100);

@@ -8,6 +8,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use ServerSession;
 
 our @EXPORT = qw(grounds make_grounds fill_ground audit left_to_do);
 
@@ -126,7 +127,7 @@ sub make_grounds
 		$sql .= "SELECT $ground->{policy};\n";
 		$sql .= "INSERT INTO was.mark VALUES ('$ground->{name}', 0);\n";
 	}
-	$server->safe_psql('postgres', $sql);
+	ask($server, $sql);
 	return;
 }
 
@@ -138,8 +139,8 @@ sub fill_ground
 	my $sql = "TRUNCATE @{[ join ', ', @tables, values %{ $ground->{archives} // {} } ]};\n";
 	$sql .= "INSERT INTO $_ SELECT (was).* FROM was.$_ ORDER BY id;\n" for @tables;
 	$sql .= "ANALYZE @{[ join ', ', @tables ]};\n";
-	$sql .= "UPDATE was.mark SET run = (SELECT COALESCE(max(id), 0) FROM retention.run) WHERE ground = '$ground->{name}';\nCHECKPOINT";
-	$server->safe_psql('postgres', $sql);
+	$sql .= "UPDATE was.mark SET run = (SELECT COALESCE(max(id), 0) FROM retention.run) WHERE ground = '$ground->{name}'";
+	ask($server, $sql, 'CHECKPOINT');
 	return;
 }
 
@@ -155,7 +156,7 @@ sub _rows_of
 sub left_to_do
 {
 	my ($server, $ground) = @_;
-	return $server->safe_psql('postgres', 'SELECT sum(n) FROM (' . join(' UNION ALL ', map { "SELECT count(*) FILTER (WHERE due AND NOT done) AS n FROM (" . _rows_of($_->[0]) . ') AS r' } @{ $ground->{tables} }) . ') AS s');
+	return ask($server, 'SELECT sum(n) FROM (' . join(' UNION ALL ', map { "SELECT count(*) FILTER (WHERE due AND NOT done) AS n FROM (" . _rows_of($_->[0]) . ') AS r' } @{ $ground->{tables} }) . ') AS s');
 }
 
 # What is wrong on a ground and around it, one complaint in each line; an empty text where everything is as it must be. Runs may have
@@ -206,6 +207,8 @@ sub audit
 		"retention.runs AS r WHERE r.id > $since AND r.policy = '$ground->{name}' AND (stop_reason NOT IN ('done', 'interrupted', 'cancelled', 'running', '$reason') OR success <> (stop_reason IN ('done', 'running'))
 		OR (stop_reason = 'cancelled') <> COALESCE(sqlstate = '57014', false))");
 
+	$complain->(q{format('run %s is of "%s", which is no policy', id, policy)}, 'retention.run AS r WHERE NOT EXISTS (SELECT FROM retention.policy AS p WHERE p.name = r.policy)');
+
 	# What a run may leave behind.
 	$complain->(q{format('%s %s is left of process %s', mode, locktype, pid)}, q{pg_locks WHERE locktype = 'advisory'});
 	$complain->(q{format('the session %s (%s) is left', pid, application_name)}, q{pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()});
@@ -213,7 +216,7 @@ sub audit
 	$complain->(q{format('the prepared transaction %s is left', gid)}, 'pg_prepared_xacts');
 	$complain->(q{format('the replication slot %s is left', slot_name)}, 'pg_replication_slots');
 	$complain->(q{format('retention.progress shows run %s of process %s', run, pid)}, 'retention.progress');
-	return $server->safe_psql('postgres', 'WITH ' . join(",\n", @with) . "\n" . join("\nUNION ALL\n", @complaints));
+	return ask($server, 'WITH ' . join(",\n", @with) . "\n" . join("\nUNION ALL\n", @complaints));
 }
 
 1;

@@ -7,6 +7,7 @@ package CrashRun;
 use strict;
 use warnings;
 
+use Cwd ();
 use Exporter 'import';
 use File::Temp qw(tempdir);
 use JSON::PP ();
@@ -15,9 +16,10 @@ use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetentionRunner;
+use ServerSession;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle answer gate open_gate);
+our @EXPORT = qw(crash_server poll begin_run clients_of end_of moment strike settle gate holder open_gate);
 
 my $folder = tempdir(CLEANUP => 1);
 my $files = 0;
@@ -32,7 +34,7 @@ sub crash_server
 	# What the audit sorts stays in memory: a temporary file that it sees is not its own.
 	$server->append_conf('postgresql.conf', "work_mem = 64MB\nrestart_after_crash = on\nautovacuum = off\nshared_buffers = 64MB\nmax_wal_size = 4GB\nmax_replication_slots = 4\n" . ($more // ''));
 	($with{start} // sub { $_[0]->start })->($server);
-	$server->safe_psql('postgres', q{
+	ask($server, q{
 		CREATE EXTENSION pg_retention;
 		CREATE SCHEMA watch;
 		-- Waits until so many milliseconds, bytes of WAL, or batches of the ledger have passed since the runs of an application began, or
@@ -66,7 +68,7 @@ sub crash_server
 sub gate
 {
 	my ($server, $batch) = @_;
-	$server->safe_psql('postgres', qq{
+	ask($server, qq{
 		CREATE FUNCTION watch.wait_here() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN
 			IF NEW.batch = $batch AND EXISTS (SELECT FROM retention.run AS r WHERE r.id = NEW.run AND COALESCE(r.slice, 1) = 1) THEN
 				PERFORM pg_advisory_xact_lock(7);
@@ -74,8 +76,15 @@ sub gate
 			RETURN NEW;
 		END \$\$;
 		CREATE TRIGGER wait_here BEFORE INSERT ON retention.batch FOR EACH ROW EXECUTE FUNCTION watch.wait_here()});
-	my $holder = $server->background_psql('postgres');
-	$holder->query_safe('SELECT pg_advisory_lock(7)');
+	return holder($server);
+}
+
+# A session that holds the lock at which runs wait; its end lets them go on.
+sub holder
+{
+	my ($server) = @_;
+	my $holder = ServerSession->new($server) or die "the server does not answer\n";
+	$holder->query('SELECT pg_advisory_lock(7)');
 	return $holder;
 }
 
@@ -83,8 +92,8 @@ sub gate
 sub open_gate
 {
 	my ($server, $holder) = @_;
-	$holder->quit;
-	$server->safe_psql('postgres', 'DROP FUNCTION watch.wait_here() CASCADE');
+	$holder->end;
+	ask($server, 'DROP FUNCTION watch.wait_here() CASCADE');
 	return;
 }
 
@@ -99,14 +108,6 @@ sub poll
 		sleep 0.005;
 	}
 	return 1;
-}
-
-# The standard output of psql with a statement, or nothing where the server does not answer.
-sub answer
-{
-	my ($server, $sql) = @_;
-	my ($code, $out) = $server->psql('postgres', $sql, connstr => $server->connstr('postgres') . ' connect_timeout=60');
-	return $code == 0 ? $out : undef;
 }
 
 # A program of its own with its output in files.
@@ -182,7 +183,7 @@ sub moment
 {
 	my ($run, $kind, $amount) = @_;
 	# Runs that never begin (a client that fails) would be waited for in vain.
-	my $pids = $run->{server}->safe_psql('postgres', "SELECT watch.moment('crash', '$kind', $amount, $run->{since}, $run->{jobs})");
+	my $pids = ask($run->{server}, "SELECT watch.moment('crash', '$kind', $amount, $run->{since}, $run->{jobs})");
 	return split / /, $pids;
 }
 
@@ -192,37 +193,28 @@ sub strike
 	my ($run, $how, @pids) = @_;
 	my $server = $run->{server};
 	my ($what, $signal) = split / /, $how;
+	hang_up($server) if $what eq 'backend' || $what eq 'postmaster';
 	if ($what eq 'backend') { kill $signal, $run->{victim} = $pids[0] }
 	elsif ($what eq 'client') { kill $signal, clients_of($run) }
 	elsif ($what eq 'wire') { $run->{proxy}->cut }
 	elsif ($signal eq 'KILL')
 	{
 		chomp($run->{postmaster} = (lines(slurp_file($server->data_dir . '/postmaster.pid')))[0]);
-		$run->{children} = [ grep { (_process($_))[1] == $run->{postmaster} } map { m{(\d+)} } glob '/proc/[0-9]*' ];
 		$server->kill9;
 	}
 	else { $server->stop('immediate') }
 	return;
 }
 
-# The state of a process and its parent; Z and 0 where it is none.
-sub _process
-{
-	my ($pid) = @_;
-	open my $file, '<', "/proc/$pid/stat" or return ('Z', 0);
-	return (<$file> // '') =~ /\) (\S) (\d+) / ? ($1, $2) : ('Z', 0);
-}
-
-# Starts a server whose postmaster was killed. Its children see that when they next wait, and are waited for here; nobody may be there to
-# take the dead postmaster's process off the list, and then its lock files have to go by hand.
+# Starts a server whose postmaster was killed. Its processes (they stand in its folder, one that was just forked too) see that when they
+# next wait, and are waited for here; nobody may be there to take the dead postmaster off the list, and then its lock files have to go by
+# hand.
 sub _start_after_kill
 {
 	my ($run) = @_;
-	for my $pid ($run->{postmaster}, @{ $run->{children} })
-	{
-		poll("the end of process $pid", sub { (_process($pid))[0] eq 'Z' });
-	}
 	my $server = $run->{server};
+	my $folder = Cwd::realpath($server->data_dir);
+	poll('the end of its processes', sub { !grep { (readlink // '') eq $folder } glob '/proc/[0-9]*/cwd' });
 	unlink $server->data_dir . '/postmaster.pid', $server->host . '/.s.PGSQL.' . $server->port . '.lock' if kill 0, $run->{postmaster};
 	$server->start;
 	return;
