@@ -116,10 +116,13 @@ ask('CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA retention TO app; GRANT EXECUT
 	is(left_to_do($server, $visits), 0, 'no connection left for --progress: nothing due is left');
 	sessions_leave();
 
-	# A request to stop needs no connection slot.
+	# A request to stop needs no connection slot. The questions of this test need one: two are free until the slices have theirs.
+	$_->quit for splice @others, 4;
 	fill_ground($server, $visits);
 	$run = start(3, { 'retention.batch_sleep' => '1h' }, user => 'app');
 	poll('three slices sleeping', sub { ask(q{SELECT count(*) FROM retention.progress WHERE affected > 0}) == 3 });
+	poll('the last question leaving', sub { $others[0]->query_safe(q{SELECT count(*) FROM pg_stat_activity WHERE usename <> 'app' AND datname IS NOT NULL}) == 0 });
+	push @others, map { $server->background_psql('postgres', extra_params => [ '-U', 'app' ]) } 1 .. 2;
 	kill 'TERM', clients_of($run);
 	($status, $out) = end_of($run);
 	is($status, 1, 'SIGTERM while no connection is left ends with 1');
