@@ -88,12 +88,13 @@ private:
 
   void hold() {
     const core::Rule& rule = resolved_.rule;
+    const Text none;
     for (std::size_t i = 0; i < rule.path.size(); ++i) {
       const bool is_watched = i + 1 == rule.path.size() && !rule.activities.empty();
-      add("hold", rule.path[i].parent.label(), Text(),
+      add("hold", rule.path[i].parent.label(), none,
           std::string("rows on the path to the subject are locked ") + (is_watched ? "FOR UPDATE" : "FOR SHARE") +
               " where they stand, skipping what others hold; one that changed since it was read takes its victims out",
-          Text());
+          none);
     }
     if (rule.activities.empty())
       return;
