@@ -31,9 +31,10 @@ void BatchRun::watch_activity() {
 }
 
 /// Reads what refers to the next rows of the list, where that is not known, in a transaction of its own: it reads only,
-/// holds no row, and may take longer than a batch. Where it does not succeed, batches read for themselves.
+/// holds no row, and may take longer than a batch; before the policy is looked at, which is to be in the batch's own.
+/// Where it does not succeed, batches read for themselves.
 void BatchRun::look_ahead() {
-  if (strategy_->way != Way::versions || resolved_->edges.empty())
+  if (has_stopped_ || strategy_->way != Way::versions || resolved_->edges.empty() || remembered_->source().at_end())
     return;
   if (kin_ && kin_->misses() > most_misses) {
     kin_.reset();

@@ -177,8 +177,7 @@ std::uint64_t BatchRun::count_victims() const {
 void BatchRun::walk() {
   if (strategy_->way != Way::judged) {
     Source& source = remembered_->source();
-    while (!source.at_end() && may_go_on()) {
-      look_ahead();
+    for (look_ahead(); !source.at_end() && may_go_on(); look_ahead()) {
       const std::uint64_t from = source.position();
       std::uint64_t reached = from;
       const auto undo = [&] {
