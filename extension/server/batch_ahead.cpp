@@ -41,7 +41,8 @@ void BatchRun::look_ahead() {
     ahead_ = 0;
   }
   const std::uint64_t from = remembered_->source().position();
-  const std::size_t memory = settings::work_mem() / 2;
+  const std::size_t used = remembered_->memory();
+  const std::size_t memory = settings::work_mem() - std::min(settings::work_mem(), used);
   while (ahead_ >= least_ahead && from >= kin_until_) {
     kin_.reset();
     std::vector<core::RowKey> rows;
