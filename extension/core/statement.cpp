@@ -199,15 +199,16 @@ std::string expired_subjects_count(const Rule& rule) {
          where(expiry(rule));
 }
 
-std::string returned_subjects_select(const Rule& rule) {
+std::string returned_subjects_select(const Rule& rule, bool is_among) {
   const std::string alias = subject_alias(rule);
   const std::string subjects = "SELECT " + columns_of(alias, false) + " FROM " + rule.subject().sql() + " AS " + alias +
                                own_subject(rule, alias) + " WHERE " + alias + ".ctid = ANY ($2) AND ";
   // Where an index has the time, one look-up for each half of the test, rather than every activity of the subject.
   std::vector<std::string> selects;
   for (const ActivitySource& source : rule.activities) {
-    if (!source.time_is_indexed) {
-      selects.push_back(subjects + is_alive(source));
+    if (is_among || !source.time_is_indexed) {
+      const std::string time = alive("activity", source.time, cutoff);
+      selects.push_back(subjects + has_activity(source, is_among ? "activity.ctid = ANY ($3) AND " + time : time));
       continue;
     }
     selects.push_back(subjects + has_activity(source, young("activity", source.time, cutoff)));
@@ -216,15 +217,36 @@ std::string returned_subjects_select(const Rule& rule) {
   return join(selects, " UNION ALL ");
 }
 
+std::string activity_probe(const Rule& rule, const ActivitySource& source) {
+  const std::string alias = subject_alias(rule);
+  return "SELECT (" + source.join_condition + "\n)" +
+         (source.condition.empty() ? "" : ", (" + source.condition + "\n)") + " FROM " + rule.subject().sql() + " AS " +
+         alias + own_subject(rule, alias) + " CROSS JOIN " + source.relation.sql() + " AS activity";
+}
+
 Bond bond_of(const ForeignKey& key) {
   return {key.child, key.parent, key.condition("dependent", "target"), key.child_columns, true};
 }
 
-std::string children_select(const Bond& bond) {
+namespace {
+
+/// Rows that hang on others, with more columns and terms.
+std::string children_select_with(const Bond& bond, const std::string& columns, const std::string& terms) {
   const std::string child = bond.is_key ? bond.child.sql_only() : bond.child.sql();
   const std::string parent = bond.is_key ? bond.parent.sql_only() : bond.parent.sql();
-  return "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM " + child +
-         " AS dependent JOIN " + parent + " AS target ON (" + bond.condition + "\n) WHERE target.ctid = ANY ($1)";
+  return "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid" + columns + " FROM " + child +
+         " AS dependent JOIN " + parent + " AS target ON (" + bond.condition + "\n) WHERE target.ctid = ANY ($1)" +
+         terms;
+}
+
+} // namespace
+
+std::string children_select(const Bond& bond) { return children_select_with(bond, "", ""); }
+
+std::string child_versions_select(const Bond& bond) { return children_select_with(bond, ", dependent.xmin", ""); }
+
+std::string children_among_select(const Bond& bond) {
+  return children_select_with(bond, "", " AND dependent.ctid = ANY ($2)");
 }
 
 namespace {

@@ -83,8 +83,11 @@ struct Rule {
 [[nodiscard]] std::string expired_subjects_count(const Rule& rule);
 
 /// SELECT of tableoid and ctid of those subjects among the rows $2 (tid[]) that activity keeps alive; $1 is the
-/// cutoff. Only for rules with activities.
-[[nodiscard]] std::string returned_subjects_select(const Rule& rule);
+/// cutoff. With `is_among`, only activity at the places $3 (tid[]) is looked at. Only for rules with activities.
+[[nodiscard]] std::string returned_subjects_select(const Rule& rule, bool is_among = false);
+
+/// SELECT of what an activity has to be beside young, over the subject and it.
+[[nodiscard]] std::string activity_probe(const Rule& rule, const ActivitySource& source);
 
 /// How rows of one table hang on rows of another.
 struct Bond {
@@ -99,6 +102,12 @@ struct Bond {
 
 /// SELECT of the rows that hang by `bond` on the rows $1 (tid[]): tableoid, ctid of child and of parent.
 [[nodiscard]] std::string children_select(const Bond& bond);
+
+/// The same with xmin of the child as a fifth column.
+[[nodiscard]] std::string child_versions_select(const Bond& bond);
+
+/// The same as children_select() for the children at the places $2 (tid[]).
+[[nodiscard]] std::string children_among_select(const Bond& bond);
 
 /// Rows of one leaf table, and what shall happen to them.
 struct RowChange {

@@ -25,12 +25,15 @@ void sort_uniquely(std::vector<RowKey>& rows) {
 /// One batch from the source.
 void BatchRun::fill(Hold hold, Done& done) {
   Execution execution(*resolved_, options_, outcome_);
+  execution.rely_on(kin_.get(), &activity_);
   Source& source = remembered_->source();
   Watch* const watch = remembered_->watch();
   // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
   const bool streams =
       resolved_->edges.empty() && why_not_direct(*resolved_, Selection(leaves_, resolved_->rule.path.size())).empty();
-  const std::size_t most = within_limits(streams ? static_cast<std::size_t>(settings::batch_max_rows()) : pace_.next());
+  std::size_t most = within_limits(streams ? static_cast<std::size_t>(settings::batch_max_rows()) : pace_.next());
+  if (kin_ && source.position() < kin_until_)
+    most = std::min<std::size_t>(most, kin_until_ - source.position());
   const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::batch_target()} * 800;
   const auto has_time = [&] { return limits_.batch_rows || GetCurrentTimestamp() < until; };
   if (watch != nullptr)

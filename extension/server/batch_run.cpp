@@ -99,6 +99,7 @@ void BatchRun::follow_schema() {
                         "Run it again.");
   if (remembered_ && strategy_->way != Way::judged)
     remembered_->source().keep_leaves(catalog::leaves(rule.target));
+  keep_fitting();
 }
 
 void BatchRun::stop(const char* reason, const std::string& message) {
@@ -149,6 +150,8 @@ void BatchRun::choose_rows() {
   remembered_ = std::make_unique<Remembered>(*strategy_, rule, *outcome_.cutoff, leaves_, limits_.slice);
   if (is_list && fuse_->blows(rule, remembered_->chosen(), outcome_))
     remembered_->drop(), remembered_.reset();
+  else
+    watch_activity();
   pop_snapshot();
   tell_strategy();
   if (!remembered_)
@@ -174,7 +177,7 @@ std::uint64_t BatchRun::count_victims() const {
 void BatchRun::walk() {
   if (strategy_->way != Way::judged) {
     Source& source = remembered_->source();
-    while (!source.at_end() && may_go_on()) {
+    for (look_ahead(); !source.at_end() && may_go_on(); look_ahead()) {
       const std::uint64_t from = source.position();
       std::uint64_t reached = from;
       const auto undo = [&] {

@@ -48,6 +48,10 @@ private:
   bool has_stopped_ = false;
   core::KeyNumbers found_subjects_; ///< by statements; as many as memory allows
   bool is_pause_due_ = false;       ///< after a batch, where there is more to do
+  std::vector<Arrivals> activity_;  ///< since subjects were judged, by activity; empty where that tells nothing
+  std::unique_ptr<Kin> kin_;        ///< of the rows up to kin_until_ of the list
+  std::uint64_t kin_until_ = 0;
+  std::size_t ahead_ = 131072; ///< rows of the list whose dependents are read at once; few: they are not
   Failures failures_;
   std::uint64_t failed_now_ = 0;          ///< rows found alone in failing by this run
   std::optional<boundary::Caught> fault_; ///< of the last batch that failed for its rows
@@ -71,6 +75,9 @@ private:
   void choose_rows();
   void tell_strategy();
   [[nodiscard]] std::uint64_t count_victims() const;
+  void watch_activity();
+  void look_ahead();
+  void keep_fitting();
   void walk();
   void try_again();
   void try_round(bool is_backwards, bool is_together);

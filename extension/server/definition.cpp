@@ -11,8 +11,6 @@
 #include "extension/server/resolve.hpp"
 #include "extension/server/run.hpp"
 
-#include <set>
-
 namespace pg_retention::server::define {
 namespace {
 

@@ -88,11 +88,11 @@ const LegalHolds& Execution::holds() {
 }
 
 Erased Execution::erase_family(Selection& selection, Hold hold) {
-  verify_victims(resolved_.rule, *outcome_.cutoff, selection);
+  verify_victims(resolved_.rule, *outcome_.cutoff, selection, activity_);
   // Dependents that were only looked at may move: a statement must not follow them to where they are no dependents.
   if (hold == Hold::look && !boundary::rechecks_places() && !why_not_direct(resolved_, selection).empty())
     hold = Hold::lock;
-  const FamilyTree tree = gather_families(resolved_, selection, hold, holds());
+  const FamilyTree tree = gather_families(resolved_, selection, hold, holds(), kin_);
   const std::string why_not = why_not_direct(resolved_, tree, selection.leaves);
   outcome_.hand = why_not.empty() ? "direct" : "sql";
   return why_not.empty() ? erase_direct(resolved_, tree, selection.leaves)
@@ -109,14 +109,14 @@ void Execution::erase(Selection& selection, Hold hold) {
   } else if (const Cleared cleared = holds().clear(selection); why_not_direct(resolved_, selection).empty()) {
     outcome_.hand = "direct";
     if (needs_lock)
-      verify_victims(rule, *outcome_.cutoff, selection);
+      verify_victims(rule, *outcome_.cutoff, selection, activity_);
     erased = erase_direct(cleared, selection);
   } else {
     outcome_.hand = "sql";
     if (hold == Hold::look && !needs_lock && boundary::rechecks_places() && can_look_at(selection))
       look_at_victims(selection);
     else
-      verify_victims(rule, *outcome_.cutoff, selection);
+      verify_victims(rule, *outcome_.cutoff, selection, activity_);
     erased = erase_by_sql(cleared, resolved_, selection, hold, options_.key, outcome_.run_id);
   }
   if (!resolved_.recorded_key.empty())
@@ -191,7 +191,7 @@ bool Execution::may_be_set_free() const {
 }
 
 std::vector<Victim> Execution::change(Selection& selection, Hold path, Hold rows) {
-  verify_subjects(resolved_.rule, *outcome_.cutoff, selection, path);
+  verify_subjects(resolved_.rule, *outcome_.cutoff, selection, path, activity_);
   erase(selection, rows);
   std::vector<Victim> stayed;
   std::optional<bool> is_free_later;

@@ -24,6 +24,12 @@ public:
   /// Everything in one go, up to three passes while rows change under it; nothing where the fuse blows.
   void run(const Fuse& fuse);
 
+  /// Looks only at what has come to the tables of dependents and activities since these were read; either may be none.
+  void rely_on(Kin* kin, std::vector<Arrivals>* activity) {
+    kin_ = kin;
+    activity_ = activity;
+  }
+
   /// Changes the victims of one batch that go, under the active snapshot that chose them. With guards, the rows on the
   /// path are held and activity is judged again. Returns the victims that stayed though they may be victims still, for
   /// another try: locked, changed, blocked where others may set them free; the outcome is told of the rest.
@@ -40,6 +46,8 @@ private:
   const Resolved& resolved_;
   const RunOptions& options_;
   Outcome& outcome_;
+  Kin* kin_ = nullptr;
+  std::vector<Arrivals>* activity_ = nullptr;
   std::vector<core::RowKey> again_;          ///< victims that changed, by the places of their present versions
   std::unordered_set<core::RowKey> waiting_; ///< victims of the last pass whose subject had changed
   std::optional<LegalHolds> holds_;          ///< as they stand for this transaction

@@ -18,8 +18,8 @@ using Parents = std::unordered_map<RowKey, std::uint32_t>;
 /// One gathering: the tree as far as it has grown.
 class Gathering {
 public:
-  Gathering(const Resolved& resolved, Selection& selection, Hold hold)
-      : resolved_(resolved), selection_(selection), hold_(hold) {
+  Gathering(const Resolved& resolved, Selection& selection, Hold hold, Kin* kin)
+      : resolved_(resolved), selection_(selection), hold_(hold), kin_(kin) {
     tree_.is_locked = hold == Hold::lock;
   }
 
@@ -46,6 +46,7 @@ private:
   const Resolved& resolved_;
   Selection& selection_;
   Hold hold_;
+  Kin* kin_;
   FamilyTree tree_;
   std::vector<std::pair<std::uint32_t, RowKey>> refusals_; ///< who is referred to, by which row
 
@@ -89,8 +90,9 @@ private:
       rows.push_back(row);
     std::sort(rows.begin(), rows.end());
 
+    auto known = kin_ != nullptr ? kin_->references(edge, index, rows, selection_.leaves) : std::nullopt;
     push_latest_snapshot();
-    std::vector<Reference> references = select_children(edge.bond, rows, selection_.leaves);
+    std::vector<Reference> references = known ? std::move(*known) : select_children(edge.bond, rows, selection_.leaves);
     // The statement knows places only: a place of another leaf may have come along.
     const auto strays = std::remove_if(references.begin(), references.end(),
                                        [&](const Reference& r) { return parents.count(r.parent) == 0; });
@@ -188,9 +190,10 @@ private:
 
 } // namespace
 
-FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold, const LegalHolds& holds) {
+FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold, const LegalHolds& holds,
+                           Kin* kin) {
   (void)holds.clear(selection);
-  return Gathering(resolved, selection, hold).run(holds);
+  return Gathering(resolved, selection, hold, kin).run(holds);
 }
 
 } // namespace pg_retention::server

@@ -1,6 +1,7 @@
 #pragma once
 #include "extension/core/rows.hpp"
 #include "extension/server/holds.hpp"
+#include "extension/server/kin.hpp"
 #include "extension/server/resolve.hpp"
 #include "extension/server/select.hpp"
 #include "extension/server/verify.hpp"
@@ -39,8 +40,8 @@ struct FamilyTree {
 /// they stand; one that cannot be locked keeps its victims. With Hold::look, those that nothing hangs on are only
 /// looked at. Victims must be locked before, so that nothing new can refer to them. A row under hold that would go
 /// along or be changed keeps its victims; those under hold themselves are not followed. Marks the victims that must
-/// stay in `selection`.
+/// stay in `selection`. Of victims that `kin` knows their dependents are not looked up anew.
 [[nodiscard]] FamilyTree gather_families(const Resolved& resolved, Selection& selection, Hold hold,
-                                         const LegalHolds& holds);
+                                         const LegalHolds& holds, Kin* kin = nullptr);
 
 } // namespace pg_retention::server

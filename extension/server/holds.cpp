@@ -177,7 +177,8 @@ void LegalHolds::climb(const core::Bond& bond, const std::vector<RowKey>& rows, 
                        core::Ancestry& ancestry, std::vector<RowKey>& found) const {
   or_in_doubt("the holds on rows that " + bond.child.label() + " refers to cannot be followed",
               "The policy's owner needs SELECT on " + bond.child.label() + " and " + bond.parent.label() + ".", [&] {
-                for (const Reference& reference : select_references(core::referred_rows_select(bond), rows, leaves)) {
+                for (const Reference& reference :
+                     select_references(core::referred_rows_select(bond), {tid_array(rows)}, leaves)) {
                   if (!ancestry.has(reference.child))
                     continue;
                   if (ancestry.add(reference.parent))

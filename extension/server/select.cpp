@@ -120,13 +120,12 @@ Arg tid_array(const std::vector<RowKey>& rows) {
 
 std::vector<Reference> select_children(const core::Bond& bond, const std::vector<RowKey>& parents,
                                        core::Leaves& leaves) {
-  return select_references(core::children_select(bond), parents, leaves);
+  return select_references(core::children_select(bond), {tid_array(parents)}, leaves);
 }
 
-std::vector<Reference> select_references(const std::string& sql, const std::vector<RowKey>& rows,
-                                         core::Leaves& leaves) {
+std::vector<Reference> select_references(const std::string& sql, const std::vector<Arg>& args, core::Leaves& leaves) {
   ReferenceSink sink(leaves);
-  boundary::stream(sql, {tid_array(rows)}, sink);
+  boundary::stream(sql, args, sink);
   return std::move(sink.references);
 }
 

@@ -50,9 +50,8 @@ struct Reference {
 [[nodiscard]] std::vector<Reference> select_children(const core::Bond& bond, const std::vector<core::RowKey>& parents,
                                                      core::Leaves& leaves);
 
-/// The pairs that `sql` gives for the rows $1 (tid[]): tableoid, ctid of child and of parent, under the active
-/// snapshot.
-[[nodiscard]] std::vector<Reference> select_references(const std::string& sql, const std::vector<core::RowKey>& rows,
+/// The pairs that `sql` gives: tableoid, ctid of child and of parent, under the active snapshot.
+[[nodiscard]] std::vector<Reference> select_references(const std::string& sql, const std::vector<boundary::Arg>& args,
                                                        core::Leaves& leaves);
 
 /// Rows given as tableoid and ctid by `sql`, under the active snapshot.

@@ -30,6 +30,8 @@ public:
   void close();
 
   [[nodiscard]] std::uint64_t size() const { return written_ + rows_.size(); }
+  /// Bytes in use.
+  [[nodiscard]] std::size_t memory() const { return rows_.capacity() * sizeof(Candidate); }
   /// The rows from `first` on, up to `most`; fewer only at the end.
   [[nodiscard]] std::vector<Candidate> read(std::uint64_t first, std::size_t most);
 

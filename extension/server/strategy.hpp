@@ -49,6 +49,9 @@ public:
   /// Victims of the whole target, all slices, where a list was made.
   [[nodiscard]] std::uint64_t chosen() const { return chosen_; }
 
+  /// Bytes in use.
+  [[nodiscard]] std::size_t memory() const { return chains_.memory() + list_.memory(); }
+
   /// Frees what is outside of memory; to be called when the run ends, whatever way.
   void drop() noexcept { list_.drop(); }
 

@@ -1,5 +1,7 @@
 #include "extension/server/verify.hpp"
 
+#include "extension/server/arrivals.hpp"
+
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
@@ -31,12 +33,20 @@ void lock_in_leaf(Oid leaf, RowKey* first, RowKey* last, LockTupleMode mode, Fat
   table_close(table, NoLock);
 }
 
-/// Subjects among `subjects` that activity keeps alive by now.
+/// Subjects among `subjects` that activity keeps alive by now. What was no such activity when they were judged is none
+/// now unless it is another row, or another version, so that where it is known what has come nothing else is read.
 std::unordered_set<RowKey> returned(const core::Rule& rule, TimestampTz cutoff, const std::vector<RowKey>& subjects,
-                                    core::Leaves& leaves) {
+                                    core::Leaves& leaves, std::vector<Arrivals>* activity) {
+  std::optional<std::vector<RowKey>> come;
+  if (activity != nullptr && !activity->empty())
+    come = arrived(*activity, subjects.size() * pages_a_look_up, subjects.size());
+  if (come && come->empty())
+    return {};
+  std::vector<boundary::Arg> args{boundary::Arg::time(cutoff), tid_array(subjects)};
+  if (come)
+    args.push_back(tid_array(*come));
   push_latest_snapshot();
-  const std::vector<RowKey> alive =
-      select_rows(core::returned_subjects_select(rule), {boundary::Arg::time(cutoff), tid_array(subjects)}, leaves);
+  const std::vector<RowKey> alive = select_rows(core::returned_subjects_select(rule, come.has_value()), args, leaves);
   pop_snapshot();
   return {alive.begin(), alive.end()};
 }
@@ -94,7 +104,8 @@ std::vector<Fate> lock_rows(std::vector<RowKey>& rows, const core::Leaves& leave
   return fates;
 }
 
-void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold) {
+void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold,
+                     std::vector<Arrivals>* activity) {
   const core::Guards& guards = selection.guards;
   if (guards.size() == 0)
     return;
@@ -106,7 +117,7 @@ void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& sele
     lock_and_note(rows, selection.leaves, is_watched ? LockTupleExclusive : LockTupleShare, kept);
   }
   if (!rule.activities.empty())
-    for (const RowKey row : returned(rule, cutoff, guards.rows(subject), selection.leaves))
+    for (const RowKey row : returned(rule, cutoff, guards.rows(subject), selection.leaves, activity))
       kept.emplace(row, Staying{Fate::returned, row});
   if (kept.empty())
     return;
@@ -121,7 +132,7 @@ void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& sele
       victim.fate = chains[victim.chain];
 }
 
-void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection) {
+void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection, std::vector<Arrivals>* activity) {
   std::vector<RowKey> rows;
   for (const Victim& victim : selection.victims)
     if (victim.fate == Fate::goes)
@@ -129,7 +140,7 @@ void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selec
   Kept kept;
   lock_and_note(rows, selection.leaves, LockTupleExclusive, kept);
   if (rule.path.empty() && !rule.activities.empty())
-    for (const RowKey row : returned(rule, cutoff, rows, selection.leaves))
+    for (const RowKey row : returned(rule, cutoff, rows, selection.leaves, activity))
       kept.emplace(row, Staying{Fate::returned, row});
   if (kept.empty())
     return;

@@ -8,6 +8,8 @@
 /// Holding chosen rows still, and judging again what could have changed since they were chosen.
 namespace pg_retention::server {
 
+class Arrivals;
+
 /// What keeps rows as they were judged until they are changed.
 enum class Hold {
   none, ///< nothing: for looking only
@@ -29,11 +31,14 @@ enum class Hold {
 /// Locks every row on the way from the victims to their subjects, judges the subjects' activity again under a fresh
 /// snapshot, and gives each victim the fate of its chain. The rows of a step are locked FOR SHARE, so that nobody
 /// changes them; a subject with activities FOR UPDATE, so that no activity that refers to it is added. With Hold::look
-/// nothing is locked: activity is judged, and that is all.
-void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold = Hold::lock);
+/// nothing is locked: activity is judged, and that is all. With `activity`, one watch for each activity since the
+/// subjects were judged, only rows that have come are looked at.
+void verify_subjects(const core::Rule& rule, TimestampTz cutoff, Selection& selection, Hold hold = Hold::lock,
+                     std::vector<Arrivals>* activity = nullptr);
 
 /// Locks the victims themselves FOR UPDATE and gives each its fate. Where the target is its own subject, its
-/// activity is judged again.
-void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection);
+/// activity is judged again, as above.
+void verify_victims(const core::Rule& rule, TimestampTz cutoff, Selection& selection,
+                    std::vector<Arrivals>* activity = nullptr);
 
 } // namespace pg_retention::server

@@ -142,6 +142,21 @@ TEST(ReturnedSubjectsSelect, AsksForEachHalfWhereAnIndexHasTheTime) {
   EXPECT_TRUE(has(returned_subjects_select(rule), " UNION ALL "));
 }
 
+TEST(ReturnedSubjectsSelect, AsksOnlyForActivityThatHasCome) {
+  Rule rule = by_messages();
+  rule.activities.at(0).time_is_indexed = true;
+  const std::string sql = returned_subjects_select(rule, true);
+  EXPECT_TRUE(has(sql, "activity.ctid = ANY ($3) AND "));
+  EXPECT_FALSE(has(sql, " UNION ALL ")) << "few places are looked at once";
+}
+
+TEST(ActivityProbe, HasTheWholeTestButTheTime) {
+  const Rule rule = by_messages();
+  const std::string sql = activity_probe(rule, rule.activities.at(0));
+  EXPECT_TRUE(has(sql, rule.activities.at(0).join_condition));
+  EXPECT_FALSE(has(sql, "$1"));
+}
+
 TEST(ChildrenSelect, FollowsAForeignKeyWithoutInheritance) {
   EXPECT_EQ(children_select(bond_of(key(items, "cart_id", carts))),
             "SELECT dependent.tableoid, dependent.ctid, target.tableoid, target.ctid FROM ONLY \"s\".\"cart_items\" AS "
