@@ -228,6 +228,11 @@ Bond bond_of(const ForeignKey& key) {
   return {key.child, key.parent, key.condition("dependent", "target"), key.child_columns, true};
 }
 
+std::string bond_probe(const Bond& bond) {
+  return "SELECT (" + bond.condition + "\n) FROM " + bond.child.sql() + " AS dependent CROSS JOIN " +
+         bond.parent.sql() + " AS target";
+}
+
 namespace {
 
 /// Rows that hang on others, with more columns and terms.

@@ -100,6 +100,9 @@ struct Bond {
 /// A foreign key as a bond.
 [[nodiscard]] Bond bond_of(const ForeignKey& key);
 
+/// SELECT of what the bond says of two rows, over dependent and target.
+[[nodiscard]] std::string bond_probe(const Bond& bond);
+
 /// SELECT of the rows that hang by `bond` on the rows $1 (tid[]): tableoid, ctid of child and of parent.
 [[nodiscard]] std::string children_select(const Bond& bond);
 

@@ -30,9 +30,39 @@ void BatchRun::watch_activity() {
     activity_.clear();
 }
 
-/// Reads what refers to the next rows of the list, where that is not known, in a transaction of its own: it reads only,
-/// holds no row, and may take longer than a batch; before the policy is looked at, which is to be in the batch's own.
-/// Where it does not succeed, batches read for themselves.
+/// Reads what refers to the rows of the list from `from` on, in a transaction of its own: it reads only, holds no row,
+/// and may take longer than a batch.
+void BatchRun::read_kin(std::uint64_t from) {
+  const std::size_t memory = settings::work_mem() - std::min(settings::work_mem(), remembered_->memory());
+  std::vector<core::RowKey> rows;
+  kin_.reset();
+  boundary::Scratch scratch;
+  const auto caught = as_owner([&] {
+    if (!std::all_of(resolved_->edges.begin(), resolved_->edges.end(), follows_from_its_rows))
+      return;
+    for (const Candidate& candidate : remembered_->list().read(from, ahead_))
+      rows.push_back(candidate.row);
+    std::sort(rows.begin(), rows.end());
+    push_latest_snapshot();
+    kin_ = std::make_unique<Kin>(*resolved_, rows, leaves_, memory);
+    pop_snapshot();
+  });
+  boundary::commit_for_now();
+  scratch.release();
+  if (caught || !kin_) {
+    kin_.reset();
+    ahead_ = 0;
+  } else if (!kin_->fits()) {
+    kin_.reset();
+    ahead_ /= 4;
+  } else {
+    kin_until_ = from + rows.size();
+    ahead_ = kin_->memory() < memory / 4 ? ahead_ * 2 : ahead_;
+  }
+}
+
+/// Sees to it that what refers to the next rows of the list is known; where that does not succeed, batches read for
+/// themselves. Comes before the policy is looked at, which is to be in the batch's own transaction.
 void BatchRun::look_ahead() {
   if (has_stopped_ || strategy_->way != Way::versions || resolved_->edges.empty() || remembered_->source().at_end())
     return;
@@ -41,33 +71,8 @@ void BatchRun::look_ahead() {
     ahead_ = 0;
   }
   const std::uint64_t from = remembered_->source().position();
-  const std::size_t used = remembered_->memory();
-  const std::size_t memory = settings::work_mem() - std::min(settings::work_mem(), used);
-  while (ahead_ >= least_ahead && from >= kin_until_) {
-    kin_.reset();
-    std::vector<core::RowKey> rows;
-    boundary::Scratch scratch;
-    const auto caught = as_owner([&] {
-      for (const Candidate& candidate : remembered_->list().read(from, ahead_))
-        rows.push_back(candidate.row);
-      std::sort(rows.begin(), rows.end());
-      push_latest_snapshot();
-      kin_ = std::make_unique<Kin>(*resolved_, rows, leaves_, memory);
-      pop_snapshot();
-    });
-    boundary::commit_for_now();
-    scratch.release();
-    if (caught) {
-      kin_.reset();
-      ahead_ = 0;
-    } else if (!kin_->fits()) {
-      kin_.reset();
-      ahead_ /= 4;
-    } else {
-      kin_until_ = from + rows.size();
-      ahead_ = kin_->memory() < memory / 4 ? ahead_ * 2 : ahead_;
-    }
-  }
+  while (ahead_ >= least_ahead && from >= kin_until_)
+    read_kin(from);
 }
 
 /// Forgets what was read of dependents and activities where the schema has changed under it.

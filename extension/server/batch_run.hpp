@@ -77,6 +77,7 @@ private:
   [[nodiscard]] std::uint64_t count_victims() const;
   void watch_activity();
   void look_ahead();
+  void read_kin(std::uint64_t from);
   void keep_fitting();
   void walk();
   void try_again();

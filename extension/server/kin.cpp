@@ -1,5 +1,6 @@
 #include "extension/server/kin.hpp"
 
+#include "extension/boundary/parse.hpp"
 #include "extension/server/versions.hpp"
 
 #include <algorithm>
@@ -8,6 +9,10 @@ namespace pg_retention::server {
 
 using core::Fate;
 using core::RowKey;
+
+bool follows_from_its_rows(const Edge& edge) {
+  return edge.bond.is_key || boundary::follows_from_rows(core::bond_probe(edge.bond));
+}
 
 /// Takes in references, as many as may be.
 class Kin::KnownSink final : public boundary::Sink {

@@ -8,6 +8,10 @@
 /// What refers to the next victims of a run, read by one join for many batches instead of row by row in each.
 namespace pg_retention::server {
 
+/// Whether what refers by an edge follows from the referring row and its parent alone, so that nothing but new rows can
+/// add to it: declared bonds may ask other tables, or functions that answer differently each time.
+[[nodiscard]] bool follows_from_its_rows(const Edge& edge);
+
 /// Rows that referred to some rows, the parents, under one snapshot, and what has come to their tables since. A row
 /// that still is the version which was read still refers to the same parents; a reference that is new is one of a row
 /// that has come.

@@ -165,6 +165,13 @@ TEST(ChildrenSelect, FollowsAForeignKeyWithoutInheritance) {
             "target.ctid = ANY ($1)");
 }
 
+TEST(BondProbe, HasTheConditionAlone) {
+  EXPECT_EQ(
+      bond_probe(bond_of(key(items, "cart_id", carts))),
+      "SELECT (target.\"id\" OPERATOR(pg_catalog.=) dependent.\"cart_id\"\n) FROM \"s\".\"cart_items\" AS dependent "
+      "CROSS JOIN \"s\".\"carts\" AS target");
+}
+
 TEST(ChangeStatement, DeletesByPlace) {
   RowChange change;
   change.leaf = change.root = items;
