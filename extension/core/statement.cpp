@@ -119,6 +119,16 @@ std::string deciding_instant(const Rule& rule) {
   return "CASE WHEN NOT (" + join(unknown, " OR ") + ") THEN GREATEST(" + join(instants, ", ") + ") END";
 }
 
+std::string bound_of_instants(const Rule& rule, const std::string& bound) {
+  // UTC keeps the order of its local times, so that two of them are read instead of all.
+  const bool keeps_order = rule.expiry_expression.empty() && rule.times.size() == 1 &&
+                           rule.times.front().kind == TimeKind::timestamp && rule.times.front().zone == "UTC";
+  if (!keeps_order)
+    return "pg_catalog." + bound + "(" + deciding_instant(rule) + ")";
+  return "pg_catalog.timezone('UTC', pg_catalog." + bound + "(" + subject_alias(rule) + "." +
+         quote_identifier(rule.times.front().column) + "))";
+}
+
 std::string times_expired(const Rule& rule) {
   std::vector<std::string> terms;
   for (const TimeColumn& time : rule.times)

@@ -66,6 +66,9 @@ struct Rule {
 /// `NULL::timestamptz` where activity alone decides.
 [[nodiscard]] std::string deciding_instant(const Rule& rule);
 
+/// SQL for the earliest and the latest deciding instant of many rows: `min`, `max`.
+[[nodiscard]] std::string bound_of_instants(const Rule& rule, const std::string& bound);
+
 /// SQL that is true where the rule's times are expired; $1 is the cutoff. Only for rules with times.
 [[nodiscard]] std::string times_expired(const Rule& rule);
 

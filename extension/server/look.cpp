@@ -248,11 +248,11 @@ public:
 /// The preview where no victim depends on another row: counted by one statement, none of them remembered.
 Rows counted_rows(const Look& look, int sample) {
   const core::Rule& rule = look.resolved.rule;
-  const std::string instant = core::deciding_instant(rule), victims = look.victims();
+  const std::string victims = look.victims();
   const std::vector<Arg> args{Arg::time(look.cutoff)};
   CountSink sink;
-  boundary::stream("SELECT pg_catalog.count(*), pg_catalog.min(" + instant + "), pg_catalog.max(" + instant + ")" +
-                       victims,
+  boundary::stream("SELECT pg_catalog.count(*), " + core::bound_of_instants(rule, "min") + ", " +
+                       core::bound_of_instants(rule, "max") + victims,
                    args, sink);
   core::Leaves leaves;
   const std::vector<RowKey> rows =

@@ -165,6 +165,15 @@ TEST(ChildrenSelect, FollowsAForeignKeyWithoutInheritance) {
             "target.ctid = ANY ($1)");
 }
 
+TEST(BoundOfInstants, ReadsTwoLocalTimesWhereTheZoneKeepsTheirOrder) {
+  Rule rule = by_user();
+  rule.times = {{"last_active", TimeKind::timestamp, TimeUnit::none, "UTC", {}, WhenNull::keep}};
+  EXPECT_EQ(bound_of_instants(rule, "min"), "pg_catalog.timezone('UTC', pg_catalog.min(subject.\"last_active\"))");
+  rule.times.front().zone = "Europe/Berlin";
+  EXPECT_EQ(bound_of_instants(rule, "max"),
+            "pg_catalog.max(pg_catalog.timezone('Europe/Berlin', subject.\"last_active\"))");
+}
+
 TEST(BondProbe, HasTheConditionAlone) {
   EXPECT_EQ(
       bond_probe(bond_of(key(items, "cart_id", carts))),
