@@ -15,6 +15,9 @@ using core::RowKey;
 constexpr BlockNumber blocks_a_map_page = (BLCKSZ - MAXALIGN(SizeOfPageHeaderData)) * 4;
 /// So many bits of the map are looked at in the time that one page takes.
 constexpr std::size_t bits_a_page = 32;
+/// Pages whose stamps are remembered at most, by table; and so often may it turn out that this does not do.
+constexpr std::size_t most_pages = 65536;
+constexpr int most_failures = 3;
 
 /// What a page of the map says of the blocks from `first` on, and its stamp; 0 where there is no such page.
 struct MapPage {
@@ -165,7 +168,17 @@ bool Arrivals::look_at(Leaf& leaf, std::size_t& most) {
 }
 
 bool Arrivals::look(std::size_t most) {
-  return is_known_ && std::all_of(tables_.begin(), tables_.end(), [&](Leaf& leaf) { return look_at(leaf, most); });
+  if (!is_known_)
+    return false;
+  // Counted before, for what raises an error.
+  is_known_ = ++failures_ < most_failures;
+  most = std::min(most, most_pages);
+  const bool is_told = std::all_of(tables_.begin(), tables_.end(), [&](Leaf& leaf) { return look_at(leaf, most); });
+  if (is_told) {
+    --failures_;
+    is_known_ = true;
+  }
+  return is_told;
 }
 
 std::optional<std::vector<RowKey>> arrived(std::vector<Arrivals>& tables, std::size_t most, std::size_t most_rows) {

@@ -19,8 +19,9 @@ public:
   /// Since the active snapshot, for the rows of `table` and of all its partitions and heirs.
   Arrivals(const core::Relation& table, core::Leaves& leaves);
 
-  /// Looks again, reading at most `most` pages. False where that does not suffice, or nothing can be known: a table
-  /// was rewritten, is not logged, or is no heap. Server errors for a page that cannot be read.
+  /// Looks again, reading at most `most` pages, and never more than 65,536. False where that does not suffice, or
+  /// nothing can be known: a table was rewritten, is not logged, or is no heap. After three times of it nothing is
+  /// tried any more. Server errors for a page that cannot be read.
   [[nodiscard]] bool look(std::size_t most);
   /// The rows that have come, whoever sees them yet; in physical order.
   [[nodiscard]] const std::set<core::RowKey>& rows() const { return rows_; }
@@ -40,6 +41,7 @@ private:
   std::vector<Leaf> tables_;
   std::set<core::RowKey> rows_;
   bool is_known_ = true;
+  int failures_ = 0; ///< to tell
 
   [[nodiscard]] bool look_at(Leaf& leaf, std::size_t& most);
   [[nodiscard]] bool read_pages(Leaf& leaf, Relation table, std::size_t& most);
