@@ -90,7 +90,9 @@ private:
       rows.push_back(row);
     std::sort(rows.begin(), rows.end());
 
-    auto known = kin_ != nullptr ? kin_->references(edge, index, rows, selection_.leaves) : std::nullopt;
+    // Only victims are the versions that were read: what goes with them may have come to the place of one that is gone.
+    const bool is_known = kin_ != nullptr && first == 0;
+    auto known = is_known ? kin_->references(edge, index, rows, selection_.leaves) : std::nullopt;
     push_latest_snapshot();
     std::vector<Reference> references = known ? std::move(*known) : select_children(edge.bond, rows, selection_.leaves);
     // The statement knows places only: a place of another leaf may have come along.
