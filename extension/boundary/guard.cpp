@@ -1,7 +1,6 @@
 #include "extension/boundary/guard.hpp"
 
 extern "C" {
-#include "utils/inval.h"
 #include "utils/resowner.h"
 #include "utils/wait_event.h"
 }

@@ -1,6 +1,7 @@
 #include "extension/server/arrivals.hpp"
 
 #include "extension/server/catalog.hpp"
+#include "extension/server/settings.hpp"
 #include "extension/server/versions.hpp"
 
 #include <algorithm>
@@ -87,7 +88,8 @@ bool is_logged(Oid oid) {
 } // namespace
 
 Arrivals::Arrivals(const core::Relation& table, core::Leaves& leaves)
-    : since_(server([] { return GetActiveSnapshot()->xmin; })) {
+    : table_(table), generation_(boundary::schema_generation()),
+      since_(server([] { return GetActiveSnapshot()->xmin; })), shape_(catalog::shape(table.oid)) {
   for (const core::Relation& leaf : catalog::leaves(table)) {
     is_known_ = is_known_ && has_versions(leaf.oid) && is_logged(leaf.oid);
     tables_.push_back({leaf.oid, file_of(leaf.oid), leaves.number(leaf.oid), {}, {}, {}});
@@ -104,7 +106,28 @@ bool Arrivals::is_about(const core::Relation& table) const {
   const std::vector<core::Relation> leaves = catalog::leaves(table);
   return leaves.size() == tables_.size() &&
          std::equal(leaves.begin(), leaves.end(), tables_.begin(),
-                    [](const core::Relation& a, const Leaf& b) { return a.oid == b.oid; });
+                    [](const core::Relation& a, const Leaf& b) { return a.oid == b.oid; }) &&
+         catalog::shape(table.oid) == shape_;
+}
+
+/// Notices what others have done to the schema by now: a partition that has come in the middle of a batch may have rows
+/// whose writer is done with its locks on what they refer to.
+void Arrivals::follow_schema() {
+  server([] { AcceptInvalidationMessages(); });
+  const std::uint64_t generation = boundary::schema_generation();
+  if (!is_known_ || generation == generation_)
+    return;
+  is_known_ = is_about(table_);
+  generation_ = generation;
+}
+
+/// Bytes in use for what grows with what comes.
+std::size_t Arrivals::memory() const {
+  constexpr std::size_t row = 64, stamp = 48; // with what the containers and the allocator add
+  std::size_t bytes = rows_.size() * row;
+  for (const Leaf& leaf : tables_)
+    bytes += leaf.stamps.size() * stamp;
+  return bytes;
 }
 
 /// Takes over what the map says. A block was still, and is, while its bit is set on a page of the map that has not been
@@ -128,6 +151,7 @@ void Arrivals::read_map(Leaf& leaf, Relation table, bool is_first) {
 /// Reads the pages that are not still. They are again where the map says so now, under the stamp that was taken before.
 bool Arrivals::read_pages(Leaf& leaf, Relation table, std::size_t& most) {
   PageRead read;
+  const std::size_t memory_bound = settings::work_mem() / 8;
   for (BlockNumber block = 0; block < leaf.is_still.size(); ++block) {
     if (leaf.is_still[block])
       continue;
@@ -147,6 +171,12 @@ bool Arrivals::read_pages(Leaf& leaf, Relation table, std::size_t& most) {
       known = read.stamp;
     }
     leaf.is_still[block] = read.is_still;
+    if (!read.is_same && memory() > memory_bound) {
+      is_known_ = false;
+      rows_.clear();
+      leaf.stamps.clear();
+      return false;
+    }
   }
   return true;
 }
@@ -168,6 +198,7 @@ bool Arrivals::look_at(Leaf& leaf, std::size_t& most) {
 }
 
 bool Arrivals::look(std::size_t most) {
+  follow_schema();
   if (!is_known_)
     return false;
   // Counted before, for what raises an error.

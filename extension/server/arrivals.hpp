@@ -20,12 +20,13 @@ public:
   Arrivals(const core::Relation& table, core::Leaves& leaves);
 
   /// Looks again, reading at most `most` pages, and never more than 65,536. False where that does not suffice, or
-  /// nothing can be known: a table was rewritten, is not logged, or is no heap. After three times of it nothing is
-  /// tried any more. Server errors for a page that cannot be read.
+  /// nothing can be known: a table was rewritten or altered, is not logged, or is no heap, or what has come takes an
+  /// eighth of retention.work_mem. After three times of it nothing is tried any more. Server errors for a page that
+  /// cannot be read.
   [[nodiscard]] bool look(std::size_t most);
   /// The rows that have come, whoever sees them yet; in physical order.
   [[nodiscard]] const std::set<core::RowKey>& rows() const { return rows_; }
-  /// Whether the tables are still the same.
+  /// Whether the tables are still the same, and have the same columns: one that is added has values in old versions.
   [[nodiscard]] bool is_about(const core::Relation& table) const;
 
 private:
@@ -37,12 +38,17 @@ private:
     std::vector<std::uint64_t> map_stamps;                 ///< by page of the map
     std::unordered_map<BlockNumber, std::uint64_t> stamps; ///< of blocks that were read
   };
-  TransactionId since_; ///< the first transaction whose rows may be new
+  core::Relation table_;
+  std::uint64_t generation_; ///< of the schema in which the table was last compared
+  TransactionId since_;      ///< the first transaction whose rows may be new
+  std::string shape_;        ///< of the table's columns
   std::vector<Leaf> tables_;
   std::set<core::RowKey> rows_;
   bool is_known_ = true;
   int failures_ = 0; ///< to tell
 
+  void follow_schema();
+  [[nodiscard]] std::size_t memory() const;
   [[nodiscard]] bool look_at(Leaf& leaf, std::size_t& most);
   [[nodiscard]] bool read_pages(Leaf& leaf, Relation table, std::size_t& most);
   void read_map(Leaf& leaf, Relation table, bool is_first);

@@ -1,6 +1,7 @@
 #include "extension/server/kin.hpp"
 
 #include "extension/boundary/parse.hpp"
+#include "extension/server/catalog.hpp"
 #include "extension/server/versions.hpp"
 
 #include <algorithm>
@@ -37,9 +38,12 @@ Kin::Kin(const Resolved& resolved, std::vector<RowKey> parents, core::Leaves& le
     : parents_(std::move(parents)) {
   // A vector that grows is there twice for a moment.
   std::size_t room = memory / sizeof(Known) / 2;
+  const std::vector<Oid> targets = catalog::relatives(resolved.rule.target.oid);
   for (const Edge& edge : resolved.edges) {
-    edges_.push_back({edge.bond.child, edge.bond.condition, {}, {}});
+    edges_.push_back({edge.bond, {}, {}});
     Relatives& relatives = edges_.back();
+    if (std::find(targets.begin(), targets.end(), edge.bond.parent.oid) == targets.end())
+      continue;
     relatives.arrivals.emplace_back(edge.bond.child, leaves);
     KnownSink sink(relatives.known, leaves, room);
     boundary::stream(core::child_versions_select(edge.bond), {tid_array(parents_)}, sink);
@@ -62,8 +66,9 @@ std::size_t Kin::memory() const {
 bool Kin::is_about(const Resolved& resolved) const {
   return resolved.edges.size() == edges_.size() &&
          std::equal(edges_.begin(), edges_.end(), resolved.edges.begin(), [](const Relatives& was, const Edge& is) {
-           return was.child.oid == is.bond.child.oid && was.condition == is.bond.condition &&
-                  was.arrivals.front().is_about(is.bond.child);
+           return was.bond.child.oid == is.bond.child.oid && was.bond.parent.oid == is.bond.parent.oid &&
+                  was.bond.is_key == is.bond.is_key && was.bond.condition == is.bond.condition &&
+                  (was.arrivals.empty() || was.arrivals.front().is_about(is.bond.child));
          });
 }
 
@@ -98,9 +103,9 @@ std::vector<Reference> Kin::still_standing(const Relatives& edge, const std::vec
 
 std::optional<std::vector<Reference>> Kin::references(const Edge& edge, std::size_t number,
                                                       const std::vector<RowKey>& rows, core::Leaves& leaves) {
-  if (!knows(rows))
-    return std::nullopt;
   Relatives& relatives = edges_.at(number);
+  if (relatives.arrivals.empty() || !knows(rows))
+    return std::nullopt;
   // In this order: of a row that changes in between, the next version has come by the time that the arrivals are looked
   // for.
   std::vector<Reference> references = still_standing(relatives, rows, leaves);

@@ -12,9 +12,9 @@ namespace pg_retention::server {
 /// add to it: declared bonds may ask other tables, or functions that answer differently each time.
 [[nodiscard]] bool follows_from_its_rows(const Edge& edge);
 
-/// Rows that referred to some rows, the parents, under one snapshot, and what has come to their tables since. A row
-/// that still is the version which was read still refers to the same parents; a reference that is new is one of a row
-/// that has come.
+/// Rows that referred to some rows of the target, the parents, under one snapshot, and what has come to their tables
+/// since. A row that still is the version which was read still refers to the same parents; a reference that is new is
+/// one of a row that has come. Both hold while the parents too are the versions that were read.
 class Kin {
 public:
   /// Reads under the active snapshot, which also chose `parents` or came later; these are in physical order.
@@ -30,8 +30,8 @@ public:
   [[nodiscard]] bool is_about(const Resolved& resolved) const;
 
   /// The rows that now hang on `rows` (in physical order) by an edge, as a snapshot taken after the call sees them.
-  /// What keeps new references from coming must be done before: the locks on `rows`. nullopt where the table has to be
-  /// asked.
+  /// What keeps new references from coming must be done before: the locks on `rows`, which are the versions that were
+  /// read. nullopt where the table has to be asked.
   [[nodiscard]] std::optional<std::vector<Reference>>
   references(const Edge& edge, std::size_t number, const std::vector<core::RowKey>& rows, core::Leaves& leaves);
 
@@ -42,10 +42,9 @@ private:
   };
   /// What was read for one edge.
   struct Relatives {
-    core::Relation child;
-    std::string condition;
-    std::vector<Known> known; ///< by parent
-    std::vector<Arrivals> arrivals;
+    core::Bond bond;
+    std::vector<Known> known;       ///< by parent
+    std::vector<Arrivals> arrivals; ///< empty where nothing is known
   };
   class KnownSink;
   std::vector<core::RowKey> parents_;
