@@ -16,6 +16,21 @@ bool is_cancel(const boundary::ServerError& error) {
   return boundary::describe(error).sqlstate == core::sqlstate::query_canceled;
 }
 
+/// Records that a run was told to stop. Told so again meanwhile, it begins the record anew; some times, so that one who
+/// insists is not left waiting for somebody's lock.
+void record_cancelled(BatchRun& run) {
+  constexpr int most_tries = 5;
+  for (int left = most_tries;; --left)
+    try {
+      boundary::roll_back();
+      run.record_cancelled();
+      return;
+    } catch (const boundary::ServerError& error) {
+      if (!is_cancel(error) || left == 1)
+        throw;
+    }
+}
+
 /// Runs it, and gives back what would outlive the session's transactions whatever way it ends. A run that is cancelled
 /// is recorded as such before the error goes on.
 void run_to_the_end(BatchRun& run) {
@@ -30,10 +45,8 @@ void run_to_the_end(BatchRun& run) {
     passing = std::current_exception();
   }
   run.drop();
-  if (was_cancelled) {
-    boundary::roll_back();
-    run.record_cancelled();
-  }
+  if (was_cancelled)
+    record_cancelled(run);
   if (passing)
     std::rethrow_exception(passing);
 }

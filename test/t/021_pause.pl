@@ -177,6 +177,27 @@ for my $how ([ 'sleep of the call', q{, sleep => '1 hour'} ], [ 'the setting ret
 	is_finished_by_the_next('a run stopped by a lock');
 }
 
+# ---- told to stop twice: the second order comes while the first is recorded
+
+{
+	my ($run) = hold_run();
+	my $table = $server->background_psql('postgres');
+	$table->query_safe('BEGIN; LOCK TABLE retention.run IN ACCESS EXCLUSIVE MODE');
+	my $pid = pid_of($run);
+	my $began = sub { return ask("SELECT xact_start FROM pg_stat_activity WHERE pid = $pid") };
+	ask("SELECT pg_cancel_backend($pid)");
+	ok(wait_for_run($run, q{wait_event = 'relation'}), 'a run that is cancelled waits to record it');
+	my $first = $began->();
+	ask("SELECT pg_cancel_backend($pid)");
+	ok(wait_for_run($run, "wait_event = 'relation' AND xact_start > '$first'"), 'cancelled again, it begins its record anew');
+	$table->query_safe('COMMIT');
+	like(end_run($run), qr/ERROR:  57014: /, 'the order to stop goes on to the client');
+	is(last_run($server, 'stop_reason'), 'cancelled', 'G4 a run that is cancelled twice is recorded as cancelled');
+	$table->quit;
+	release_run();
+	is_left('cancelled twice');
+}
+
 # ---- cancel and termination, within a batch; progress, before and after
 
 sub progress_of { return ask("SELECT $_[0] FROM retention.progress") }
