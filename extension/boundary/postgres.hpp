@@ -86,6 +86,15 @@ inline bool has_returning(const UpdateStmt* update) {
 #endif
 }
 
+/// Whether VACUUM may call visible to all what a snapshot that stands does not see.
+inline bool may_outrun_snapshots() {
+#if PG_VERSION_NUM >= 170000
+  return false;
+#else
+  return OldSnapshotThresholdActive();
+#endif
+}
+
 /// Whether a statement that names a row by its place leaves alone a version that somebody wrote while it waited: minor
 /// versions before these were not seen to do so. Runs inside server().
 inline bool rechecks_places_now() {

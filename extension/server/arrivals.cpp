@@ -89,7 +89,8 @@ bool is_logged(Oid oid) {
 
 Arrivals::Arrivals(const core::Relation& table, core::Leaves& leaves)
     : table_(table), generation_(boundary::schema_generation()),
-      since_(server([] { return GetActiveSnapshot()->xmin; })), shape_(catalog::shape(table.oid)) {
+      since_(server([] { return GetActiveSnapshot()->xmin; })), shape_(catalog::shape(table.oid)),
+      is_known_(!boundary::may_outrun_snapshots()) {
   for (const core::Relation& leaf : catalog::leaves(table)) {
     is_known_ = is_known_ && has_versions(leaf.oid) && is_logged(leaf.oid);
     tables_.push_back({leaf.oid, file_of(leaf.oid), leaves.number(leaf.oid), {}, {}, {}});

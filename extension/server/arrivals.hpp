@@ -44,7 +44,7 @@ private:
   std::string shape_;        ///< of the table's columns
   std::vector<Leaf> tables_;
   std::set<core::RowKey> rows_;
-  bool is_known_ = true;
+  bool is_known_;
   int failures_ = 0; ///< to tell
 
   void follow_schema();
