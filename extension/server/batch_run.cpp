@@ -342,7 +342,7 @@ void BatchRun::record_cancelled() {
   outcome_.sqlstate = core::sqlstate::query_canceled;
   outcome_.message = "cancelled after " + std::to_string(outcome_.affected) + " rows";
   outcome_.finished = GetCurrentTimestamp();
-  record_batch(outcome_, outcome_);
+  boundary::enclosed([&] { record_batch(outcome_, outcome_); });
   log_run(outcome_);
   boundary::commit();
 }
