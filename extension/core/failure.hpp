@@ -48,6 +48,11 @@ inline constexpr const char* restrict_violation = "23001";
 inline constexpr const char* query_canceled = "57014";
 /// Our own, of the class "object not in prerequisite state": it is not known what legal holds keep, so nothing goes.
 inline constexpr const char* hold_in_doubt = "55H01";
+
+/// Whether what was in the way may be gone with another try: a lock, a deadlock, a change in between.
+[[nodiscard]] inline bool is_passing(const std::string& sqlstate) {
+  return sqlstate == deadlock_detected || sqlstate == lock_not_available || sqlstate == serialization_failure;
+}
 } // namespace sqlstate
 
 } // namespace pg_retention::core

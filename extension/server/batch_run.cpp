@@ -294,7 +294,7 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
       fault_ = *caught;
       ended = Ended::faulted;
       boundary::commit_for_now();
-    } else if ((!needs_locks && !is_passing(caught->sqlstate)) || attempt == most_tries) {
+    } else if ((!needs_locks && !core::sqlstate::is_passing(caught->sqlstate)) || attempt == most_tries) {
       note_stop(*caught);
       ended = Ended::stopped;
     } else {

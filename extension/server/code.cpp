@@ -167,11 +167,10 @@ define::Definition definition_of(const std::string& object) {
 
 /// A stored policy's definition; nullopt where there is none.
 Text exported_policy(const std::string& name) {
-  Text out = as_keeper([&] {
+  return as_keeper([&] {
     return boundary::single(std::string("SELECT ") + exported + " FROM retention.policy p WHERE p.name = $1",
                             {Arg::of(name)});
   });
-  return out;
 }
 
 /// The keys in which two definitions differ.

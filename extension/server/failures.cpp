@@ -243,13 +243,7 @@ std::string Failures::key_of(RowKey row, const core::Leaves& leaves) {
   push_latest_snapshot();
   const auto unreadable = boundary::attempt([&] {
     const core::Relation leaf = catalog::relation(leaves.oid(core::leaf_of(row)), "of a row that failed");
-    std::vector<std::string> pairs;
-    for (const std::string& column : catalog::key_columns(leaf.oid))
-      pairs.push_back(core::quote_literal(column) + ", t." + core::quote(column));
-    const boundary::Rows rows = boundary::query(
-        "SELECT " + (pairs.empty() ? "NULL" : "pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ")") +
-            " FROM " + catalog::rows_of_leaf(leaf, "t", "WHERE") + "t.ctid = ANY ($1)",
-        {tid_array({row})}, boundary::View::as_pushed);
+    const boundary::Rows rows = select_key(leaf, row, "NULL");
     is_there = !rows.empty();
     if (is_there)
       key = rows[0][0];
@@ -278,13 +272,12 @@ void Failures::record(std::int64_t run, Oid leaf, const std::string& key, const 
 }
 
 std::uint64_t end_pauses(const boundary::Text& policy) {
-  const std::uint64_t ended = as_keeper([&] {
+  return as_keeper([&] {
     return boundary::execute(
         "UPDATE retention.failure SET next_try = pg_catalog.clock_timestamp() WHERE (policy = $1 OR $1 "
         "IS NULL) AND next_try > pg_catalog.clock_timestamp()",
         {Arg::of(policy)});
   });
-  return ended;
 }
 
 void forget_failures(const std::string& policy) {

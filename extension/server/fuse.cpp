@@ -291,12 +291,11 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
   const core::Policy policy = presets::stored_or_built(name);
   require_membership(runs_as(policy), "policy " + quote(name));
   const std::string refusal = "policy " + quote(name) + " does not wait for an approval";
-  Authority before = act_as_keeper();
-  const Rows waiting =
-      boundary::query("SELECT f.run, r.runs_as FROM retention.fuses f LEFT JOIN retention.run r ON r.id "
-                      "= f.run WHERE f.policy = $1",
-                      {Arg::of(name)});
-  give_back(before);
+  const Rows waiting = as_keeper([&] {
+    return boundary::query("SELECT f.run, r.runs_as FROM retention.fuses f LEFT JOIN retention.run r ON r.id "
+                           "= f.run WHERE f.policy = $1",
+                           {Arg::of(name)});
+  });
   if (waiting.empty())
     throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "", "See retention.fuses for those that do.");
   if (policy.id == 0)
@@ -304,16 +303,15 @@ std::int64_t approve(const std::string& name, std::int64_t run, const std::strin
   if (whole(waiting[0][0]) != run)
     throw Failure(core::sqlstate::invalid_parameter_value, refusal + " of run " + std::to_string(run), "",
                   "It waits for one of run " + *waiting[0][0] + "; see retention.fuses.");
-  before = act_as_keeper();
-  boundary::execute("UPDATE retention.approval SET ended = 'replaced' WHERE policy = $1 AND ended IS NULL",
-                    {Arg::of(name)});
-  const Rows rows =
-      boundary::query("WITH gone AS (DELETE FROM retention.blown_fuse WHERE policy = $1 AND run = $2 "
-                      "RETURNING policy, definition, run, expected, cutoff, asked) "
-                      "INSERT INTO retention.approval (policy, definition, run, rows, cutoff, asked, reason) "
-                      "SELECT policy, definition, run, expected, cutoff, asked, $3 FROM gone RETURNING rows",
-                      {Arg::of(name), Arg::of(run), Arg::of(reason)});
-  give_back(before);
+  const Rows rows = as_keeper([&] {
+    boundary::execute("UPDATE retention.approval SET ended = 'replaced' WHERE policy = $1 AND ended IS NULL",
+                      {Arg::of(name)});
+    return boundary::query("WITH gone AS (DELETE FROM retention.blown_fuse WHERE policy = $1 AND run = $2 "
+                           "RETURNING policy, definition, run, expected, cutoff, asked) "
+                           "INSERT INTO retention.approval (policy, definition, run, rows, cutoff, asked, reason) "
+                           "SELECT policy, definition, run, expected, cutoff, asked, $3 FROM gone RETURNING rows",
+                           {Arg::of(name), Arg::of(run), Arg::of(reason)});
+  });
   if (rows.empty())
     throw Failure(core::sqlstate::not_in_prerequisite_state, refusal, "",
                   "Another session has just approved it, or its fuse blew again.");

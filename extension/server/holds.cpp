@@ -40,9 +40,7 @@ void or_in_doubt(const std::string& what, const std::string& hint, Body body) {
   } catch (const Failure& failure) {
     caught = {failure.sqlstate(), failure.message(), failure.detail(), failure.hint()};
   }
-  const bool is_passing = caught.sqlstate == core::sqlstate::deadlock_detected ||
-                          caught.sqlstate == core::sqlstate::lock_not_available ||
-                          caught.sqlstate == core::sqlstate::serialization_failure;
+  const bool is_passing = core::sqlstate::is_passing(caught.sqlstate);
   throw Failure(is_passing ? caught.sqlstate.c_str() : core::sqlstate::hold_in_doubt, what + ": " + caught.message,
                 "Nothing goes while it is not known what is held." + (caught.detail.empty() ? "" : " " + caught.detail),
                 hint);

@@ -104,18 +104,10 @@ void Look::leave_out_held() {
 std::string sample_keys(const std::vector<RowKey>& rows, const core::Leaves& leaves, int most) {
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < rows.size() && i < static_cast<std::size_t>(most); ++i) {
-    const Oid leaf = leaves.oid(core::leaf_of(rows[i]));
-    const core::Relation relation = catalog::relation(leaf, "of a sample");
-    std::vector<std::string> pairs;
-    for (const std::string& column : catalog::key_columns(leaf))
-      pairs.push_back(core::quote_literal(column) + ", t." + quote(column));
-    if (pairs.empty())
-      pairs = {"'ctid', t.ctid"};
-    const auto key = boundary::single("SELECT pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ") FROM " +
-                                          catalog::rows_of_leaf(relation, "t", "WHERE") + "t.ctid = ANY ($1)",
-                                      {tid_array({rows[i]})}, boundary::View::as_pushed);
-    if (key)
-      parts.push_back(*key);
+    const core::Relation leaf = catalog::relation(leaves.oid(core::leaf_of(rows[i])), "of a sample");
+    const boundary::Rows key = select_key(leaf, rows[i], "pg_catalog.jsonb_build_object('ctid', t.ctid)");
+    if (!key.empty())
+      parts.push_back(*key[0][0]);
   }
   return "[" + core::join(parts, ", ") + "]";
 }

@@ -40,11 +40,6 @@ private:
 
 } // namespace
 
-bool Reason::is_passing() const {
-  return sqlstate == core::sqlstate::lock_not_available || sqlstate == core::sqlstate::deadlock_detected ||
-         sqlstate == core::sqlstate::serialization_failure;
-}
-
 Returning::Returning(const Layout& layout, std::int64_t run, bool is_partial)
     : layout_(layout), run_(run), is_partial_(is_partial), returned_(layout.archived()), staying_(layout.archived()),
       locked_(layout.archived()) {
@@ -232,7 +227,7 @@ void Returning::count() {
       ++returned_[place];
       continue;
     }
-    ++(reasons_[why].is_passing() ? locked_ : staying_)[place];
+    ++(core::sqlstate::is_passing(reasons_[why].sqlstate) ? locked_ : staying_)[place];
     if (why == held_ && place == 0)
       ++held_count_;
     auto& [rows, sample] = stay[{place, why}];

@@ -17,9 +17,6 @@ namespace pg_retention::server {
 /// Why rows stay.
 struct Reason {
   std::string sqlstate, message;
-
-  /// Somebody else was in the way, who may be gone the next time.
-  [[nodiscard]] bool is_passing() const;
 };
 
 /// Rows of one table that stay for one reason.

@@ -179,14 +179,9 @@ Outcome new_outcome(const core::Policy& policy) {
   return outcome;
 }
 
-bool is_passing(const std::string& sqlstate) {
-  return sqlstate == core::sqlstate::deadlock_detected || sqlstate == core::sqlstate::lock_not_available ||
-         sqlstate == core::sqlstate::serialization_failure;
-}
-
 void note_failure(Outcome& outcome, const boundary::Caught& caught) {
   outcome.success = false;
-  outcome.stop_reason = is_passing(caught.sqlstate) ? "locked" : "error";
+  outcome.stop_reason = core::sqlstate::is_passing(caught.sqlstate) ? "locked" : "error";
   outcome.message = caught.message;
   outcome.sqlstate = caught.sqlstate;
   outcome.error_detail = caught.detail;

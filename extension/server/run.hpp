@@ -152,10 +152,7 @@ private:
 /// Throws a server ERROR (25006) in a read-only transaction and on a standby.
 void require_writable();
 
-/// Whether an error may be gone with another try: a lock, a deadlock, a change in between. It is told as `locked`.
-[[nodiscard]] bool is_passing(const std::string& sqlstate);
-
-/// Tells an error in an outcome, and raises it as a WARNING.
+/// Tells an error in an outcome, as `locked` where another try may not meet it, and raises it as a WARNING.
 void note_failure(Outcome& outcome, const boundary::Caught& caught);
 void warn_of_failure(const Outcome& outcome);
 

@@ -1,5 +1,6 @@
 #include "extension/server/select.hpp"
 
+#include "extension/server/catalog.hpp"
 #include "extension/server/walk.hpp"
 
 #include <algorithm>
@@ -116,6 +117,15 @@ Arg tid_array(const std::vector<RowKey>& rows) {
     return result;
   });
   return Arg::datum(TIDARRAYOID, PointerGetDatum(array));
+}
+
+boundary::Rows select_key(const core::Relation& leaf, RowKey row, const std::string& keyless) {
+  std::vector<std::string> pairs;
+  for (const std::string& column : catalog::key_columns(leaf.oid))
+    pairs.push_back(core::quote_literal(column) + ", t." + core::quote(column));
+  const std::string key = pairs.empty() ? keyless : "pg_catalog.jsonb_build_object(" + core::join(pairs, ", ") + ")";
+  return boundary::query("SELECT " + key + " FROM " + catalog::rows_of_leaf(leaf, "t", "WHERE") + "t.ctid = ANY ($1)",
+                         {tid_array({row})}, boundary::View::as_pushed);
 }
 
 std::vector<Reference> select_children(const core::Bond& bond, const std::vector<RowKey>& parents,

@@ -58,6 +58,10 @@ struct Reference {
 [[nodiscard]] std::vector<core::RowKey> select_rows(const std::string& sql, const std::vector<boundary::Arg>& args,
                                                     core::Leaves& leaves);
 
+/// The primary key of a row as a jsonb object, columns by name, under the active snapshot; no row where it does not see
+/// the row. `keyless` is the SQL of what stands for it where the table has none, of `t`.
+[[nodiscard]] boundary::Rows select_key(const core::Relation& leaf, core::RowKey row, const std::string& keyless);
+
 /// Those of the rows (sorted) that are still there, under a snapshot of this moment.
 [[nodiscard]] std::vector<core::RowKey> standing_rows(const core::Relation& target,
                                                       const std::vector<core::RowKey>& rows, core::Leaves& leaves);

@@ -1,26 +1,18 @@
 # G1, G3: a committed run over a list reads beforehand what refers to its rows and what their users have done, and in each batch
 # looks only at what has come since, by the visibility map. Here everything that comes between two batches is called visible to
-# all again by VACUUM before the next one begins. The run waits without a snapshot for the archiver's queue, which is made up.
+# all again by VACUUM before the next one begins.
 use strict;
 use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
-use BatchedRun;
-use PostgreSQL::Test::Cluster;
+use HaltedRun;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('ahead');
-$node->init;
-$node->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 0\narchive_mode = on\narchive_command = ''\nautovacuum = off\n");
-$node->start;
+my $node = halting_server('ahead');
 
 sub ask { return $node->safe_psql('postgres', $_[0]) }
-
-my @queue = map { $node->data_dir . "/pg_wal/archive_status/0000000100000000000000F$_.ready" } 1 .. 4;
-sub shut { append_to_file($_, '') for @queue; return }
-sub open_up { unlink @queue; return }
 
 ask(q{
 	CREATE EXTENSION pg_retention;
@@ -81,14 +73,11 @@ for my $hand (qw(direct sql)) {
 		my ($what, $change, $sessions, $images) = @$_;
 		my $claim = "$what, $hand hand";
 		ok(fill(), "$claim: every page is visible to all");
-		shut();
-		my $run = start_run($node, q{'sessions', batch_rows => 1}, "retention.direct = $direct", 'retention.walk = list', 'retention.max_archive_queue = 1', q{retention.max_lag_wait = '1h'});
-		ok(wait_for_run($run, q{wait_event_type IN ('Extension', 'Timeout')}) && $node->poll_query_until('postgres', 'SELECT count(*) = 2 FROM sessions'), "$claim: the run waits after its first batch");
+		my $run = start_halted($node, 'sessions', "retention.direct = $direct");
+		ok(has_halted($run, 'sessions', 2), "$claim: the run waits after its first batch");
 		ask($change) if $change;
 		ok(settled(), "$claim: so is every page again, between two batches");
-		open_up();
-		is(end_run($run), '', "$claim: the run ends by itself");
-		$run->{handle}->finish;
+		is(let_go($run), '', "$claim: the run ends by itself");
 		is(ask(q{SELECT stop_reason || ' ' || hand || ' ' || walk FROM retention.runs}), "done $hand list", "$claim: it was done so");
 		is(ask(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM sessions}), $sessions, "$claim: G1 sessions of silent users go, and no others");
 		is(ask(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM images}), $images, "$claim: G3 their images go with them, and no others");

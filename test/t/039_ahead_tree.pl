@@ -1,23 +1,17 @@
 # G3 in committed runs over a list of rows that hang on each other: a row that goes along comes to the place of a victim that is
-# gone, of which a reading beforehand knows what referred to it. The run waits between batches as in 038_ahead.pl.
+# gone, of which a reading beforehand knows what referred to it.
 use strict;
 use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
-use BatchedRun;
-use PostgreSQL::Test::Cluster;
+use HaltedRun;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('tree');
-$node->init;
-$node->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 0\narchive_mode = on\narchive_command = ''\nautovacuum = off\n");
-$node->start;
+my $node = halting_server('tree');
 
 sub ask { return $node->safe_psql('postgres', $_[0]) }
-
-my @queue = map { $node->data_dir . "/pg_wal/archive_status/0000000100000000000000F$_.ready" } 1 .. 4;
 
 ask(q{
 	CREATE EXTENSION pg_retention;
@@ -34,18 +28,15 @@ for my $hand (qw(direct sql)) {
 		INSERT INTO nodes VALUES (10, NULL, '2020-01-01'), (20, NULL, '2020-01-01'), (21, 20, now()), (22, 21, now()), (30, NULL, now());
 		TRUNCATE retention.run CASCADE;
 	});
-	append_to_file($_, '') for @queue;
-	my $run = start_run($node, q{'nodes', batch_rows => 1}, "retention.direct = $direct", 'retention.walk = list', 'retention.max_archive_queue = 1', q{retention.max_lag_wait = '1h'});
-	ok(wait_for_run($run, q{wait_event_type IN ('Extension', 'Timeout')}) && $node->poll_query_until('postgres', 'SELECT count(*) = 4 FROM nodes'), "$hand hand: the run waits after its first batch");
+	my $run = start_halted($node, 'nodes', "retention.direct = $direct");
+	ok(has_halted($run, 'nodes', 4), "$hand hand: the run waits after its first batch");
 	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default) {
 		ask('VACUUM nodes');
 		last if ask(q{SELECT ctid FROM nodes WHERE id = 21}) eq '(0,1)';
 		ask(q{UPDATE nodes SET note = 'changed' WHERE id = 21});
 	}
 	is(ask('SELECT ctid FROM nodes WHERE id = 21'), '(0,1)', "$hand hand: a row that goes along lies where the first victim was");
-	unlink @queue;
-	is(end_run($run), '', "$hand hand: the run ends by itself");
-	$run->{handle}->finish;
+	is(let_go($run), '', "$hand hand: the run ends by itself");
 	is(ask(q{SELECT stop_reason || ' ' || hand || ' ' || walk FROM retention.runs}), "done $hand list", "$hand hand: it was done so");
 	is(ask(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM nodes}), '30', "$hand hand: G3 what hangs on it goes too");
 }
