@@ -9,6 +9,40 @@
 
 /// What lies between two batches of a committed run: how large the next is, whether it may begin, and when.
 namespace pg_retention::server {
+namespace {
+
+/// While others work, a batch aims at so many milliseconds, has no more rows than these where it may have any number,
+/// and is followed by a pause of so many times its own length, between 10 ms and a second. A neighbour's commit
+/// waits for all that was logged before it: it is the size of a batch that it feels, more than the number of batches.
+constexpr int slow_batch = 2;
+constexpr std::size_t slow_rows = 500;
+constexpr std::int64_t slow_pauses = 8, least_pause = 10000, most_pause = 1000000;
+
+} // namespace
+
+int BatchRun::slow_target() { return std::min(slow_batch, settings::batch_target()); }
+
+/// The most rows of a batch whose size costs nothing but its rows.
+std::size_t BatchRun::most_streamed() const {
+  const auto most = static_cast<std::size_t>(settings::batch_max_rows());
+  return is_slow_ ? std::min(slow_rows, most) : most;
+}
+
+/// Goes slowly from now on where other sessions work, at full speed where they do not; a caller who says how many rows
+/// a batch shall have has decided for himself.
+void BatchRun::look_at_neighbours() {
+  const bool was_told = is_slow_told_;
+  is_slow_ = settings::throttle() && !limits_.batch_rows && neighbours_.at_work();
+  is_slow_told_ = was_told || is_slow_;
+  if (is_slow_told_ == was_told)
+    return;
+  strategy_->reason += ", slowly while other sessions worked";
+  tell_strategy();
+}
+
+std::int64_t BatchRun::pause_for_neighbours() const {
+  return is_slow_ ? std::clamp(lasted_ * slow_pauses, least_pause, most_pause) * limits_.slice.of : 0;
+}
 
 /// So many rows, or as many as the caller's limits allow.
 std::size_t BatchRun::within_limits(std::size_t size) const {
@@ -34,6 +68,8 @@ bool BatchRun::may_go_on() {
     stop("max_runtime", plain_message(outcome_));
   else
     look_at_policy();
+  if (!has_stopped_)
+    look_at_neighbours();
   return !has_stopped_;
 }
 
@@ -60,7 +96,9 @@ std::int64_t BatchRun::rows_per_second() const {
 
 /// Between two transactions, with no snapshot and no lock on rows.
 void BatchRun::pause() {
-  std::int64_t until = GetCurrentTimestamp() + limits_.sleep.value_or(std::int64_t{settings::batch_sleep()} * 1000);
+  std::int64_t until =
+      GetCurrentTimestamp() +
+      std::max(limits_.sleep.value_or(std::int64_t{settings::batch_sleep()} * 1000), pause_for_neighbours());
   if (const std::int64_t rate = rows_per_second(); rate > 0)
     until = std::max(until, outcome_.started + static_cast<std::int64_t>(static_cast<double>(outcome_.affected) * 1e6 /
                                                                          static_cast<double>(rate)));

@@ -31,10 +31,11 @@ void BatchRun::fill(Hold hold, Done& done) {
   // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
   const bool streams =
       resolved_->edges.empty() && why_not_direct(*resolved_, Selection(leaves_, resolved_->rule.path.size())).empty();
-  std::size_t most = within_limits(streams ? static_cast<std::size_t>(settings::batch_max_rows()) : pace_.next());
+  std::size_t most = within_limits(streams ? most_streamed() : pace().next());
   if (kin_ && source.position() < kin_until_)
     most = std::min<std::size_t>(most, kin_until_ - source.position());
-  const std::int64_t until = GetCurrentTimestamp() + std::int64_t{settings::batch_target()} * 800;
+  const std::int64_t until =
+      GetCurrentTimestamp() + std::int64_t{is_slow_ ? slow_target() : settings::batch_target()} * 800;
   const auto has_time = [&] { return limits_.batch_rows || GetCurrentTimestamp() < until; };
   if (watch != nullptr)
     watch->begin_batch();

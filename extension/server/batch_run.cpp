@@ -34,6 +34,7 @@ bool may_come_of_looking(const std::string& sqlstate) {
 BatchRun::BatchRun(const core::Policy& policy, const BatchLimits& limits, Outcome& outcome)
     : policy_(policy), limits_(limits), outcome_(outcome), committed_(outcome),
       pace_(settings::batch_target(), static_cast<std::size_t>(settings::batch_max_rows())),
+      slow_pace_(slow_target(), static_cast<std::size_t>(settings::batch_max_rows())),
       again_(std::make_unique<Spool>(settings::work_mem() / 4)), failures_(policy.name) {}
 
 void BatchRun::run() {
@@ -198,7 +199,7 @@ void BatchRun::walk_list() {
   Spool& list = remembered_->list();
   for (std::uint64_t first = 0; first < list.size() && may_go_on();) {
     std::vector<RowKey> rows;
-    for (const Candidate& candidate : list.read(first, within_limits(pace_.next())))
+    for (const Candidate& candidate : list.read(first, within_limits(pace().next())))
       rows.push_back(candidate.row);
     first += rows.size();
     note_progress(static_cast<double>(first) / static_cast<double>(list.size()), list.size());
@@ -246,7 +247,7 @@ void BatchRun::try_round(bool is_backwards, bool is_together) {
   const std::uint64_t size = trying_->size();
   for (std::uint64_t done = 0; done < size && may_go_on();) {
     const std::size_t most =
-        is_together ? static_cast<std::size_t>(settings::batch_max_rows()) : within_limits(pace_.next());
+        is_together ? static_cast<std::size_t>(settings::batch_max_rows()) : within_limits(pace().next());
     const std::uint64_t count = std::min<std::uint64_t>(most, size - done);
     const std::uint64_t first = is_backwards ? size - done - count : done;
     std::vector<Candidate> candidates;
@@ -282,7 +283,8 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
     if (!caught) {
       keep(done);
       commit_batch(earlier);
-      pace_.measured(done.rows, GetCurrentTimestamp() - began);
+      lasted_ = GetCurrentTimestamp() - began;
+      pace().measured(done.rows, lasted_);
       ended = Ended::done;
       continue;
     }

@@ -4,6 +4,7 @@
 #include "extension/server/execution.hpp"
 #include "extension/server/failures.hpp"
 #include "extension/server/fuse.hpp"
+#include "extension/server/neighbours.hpp"
 #include "extension/server/strategy.hpp"
 
 #include <functional>
@@ -34,7 +35,7 @@ private:
   Outcome& outcome_;
   Outcome committed_; ///< as of the last commit, or the beginning
   const RunOptions options_{};
-  core::Pace pace_;
+  core::Pace pace_, slow_pace_; ///< alone, and while others work
   core::Leaves leaves_;
   std::optional<Fuse> fuse_;
   std::optional<Resolved> resolved_;
@@ -48,8 +49,11 @@ private:
   bool has_stopped_ = false;
   core::KeyNumbers found_subjects_; ///< by statements; as many as memory allows
   bool is_pause_due_ = false;       ///< after a batch, where there is more to do
-  std::vector<Arrivals> activity_;  ///< since subjects were judged, by activity; empty where that tells nothing
-  std::unique_ptr<Kin> kin_;        ///< of the rows up to kin_until_ of the list
+  Neighbours neighbours_;
+  bool is_slow_ = false, is_slow_told_ = false; ///< because others work
+  std::int64_t lasted_ = 0;                     ///< the last batch, in microseconds
+  std::vector<Arrivals> activity_; ///< since subjects were judged, by activity; empty where that tells nothing
+  std::unique_ptr<Kin> kin_;       ///< of the rows up to kin_until_ of the list
   std::uint64_t kin_until_ = 0;
   std::size_t ahead_ = 131072; ///< rows of the list whose dependents are read at once; few: they are not
   Failures failures_;
@@ -74,6 +78,10 @@ private:
   [[nodiscard]] bool choose();
   void choose_rows();
   void tell_strategy();
+  void look_at_neighbours();
+  [[nodiscard]] static int slow_target();
+  [[nodiscard]] std::size_t most_streamed() const;
+  [[nodiscard]] core::Pace& pace() { return is_slow_ ? slow_pace_ : pace_; }
   [[nodiscard]] std::uint64_t count_victims() const;
   void watch_activity();
   void look_ahead();
@@ -113,6 +121,7 @@ private:
   void look_at_policy();
   [[nodiscard]] std::int64_t rows_per_second() const;
   void pause();
+  [[nodiscard]] std::int64_t pause_for_neighbours() const;
   void wait_for_replicas();
   void note_stop(const boundary::Caught& caught);
   void stop(const char* reason, const std::string& message);

@@ -13,6 +13,7 @@ int batch_target_value = 100;
 int batch_max_rows_value = 200000;
 int batch_sleep_value = 0;
 int max_rows_per_second_value = 0;
+bool throttle_value = true;
 int work_mem_value = -1;
 int walk_value = static_cast<int>(Walk::automatic);
 int max_replica_lag_value = 0;
@@ -69,6 +70,9 @@ void define_failures() {
 void define_pauses() {
   define_integer("retention.batch_sleep", "Pause after each batch of a run.", nullptr, &batch_sleep_value, 0, 3600000,
                  GUC_UNIT_MS);
+  DefineCustomBoolVariable("retention.throttle", "Runs go slowly while other sessions work.",
+                           "Their batches are small then, and far apart.", &throttle_value, true, PGC_USERSET, 0,
+                           nullptr, nullptr, nullptr);
   define_integer("retention.max_rows_per_second", "The most rows a second that a run removes or changes.",
                  "0 sets no limit.", &max_rows_per_second_value, 0, INT_MAX, 0);
   define_integer("retention.max_replica_lag", "A run waits while a standby's replay is further behind.",
@@ -135,6 +139,7 @@ int lock_timeout() { return lock_timeout_value; }
 int batch_target() { return batch_target_value; }
 int batch_max_rows() { return batch_max_rows_value; }
 int batch_sleep() { return batch_sleep_value; }
+bool throttle() { return throttle_value; }
 int max_rows_per_second() { return max_rows_per_second_value; }
 std::size_t work_mem() {
   return std::size_t{1024} * static_cast<std::size_t>(work_mem_value < 0 ? maintenance_work_mem : work_mem_value);

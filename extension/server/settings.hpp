@@ -24,6 +24,8 @@ void define();
 
 /// retention.batch_sleep: the pause after each batch, in milliseconds.
 [[nodiscard]] int batch_sleep();
+/// retention.throttle: whether runs go slowly while other sessions work.
+[[nodiscard]] bool throttle();
 /// retention.max_rows_per_second: rows a second over the whole run; 0: no limit.
 [[nodiscard]] int max_rows_per_second();
 /// retention.work_mem, or maintenance_work_mem: bytes that a run may use for what it remembers of rows and subjects.

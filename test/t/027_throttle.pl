@@ -1,0 +1,95 @@
+# Runs beside sessions at work: they go slowly, in small batches far apart, and at full speed where nobody else works.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use BatchedRun;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $items = 4000;
+
+my $server = PostgreSQL::Test::Cluster->new('throttle');
+$server->init;
+$server->append_conf('postgresql.conf', "autovacuum = off\nfsync = off\n");
+$server->start;
+make_items($server);
+sub ask { return $server->safe_psql('postgres', $_[0]) }
+
+# A shop: so many clients that are never at rest for long, until close_shop().
+my $script = PostgreSQL::Test::Utils::tempdir() . '/shop.sql';
+append_to_file($script, "SELECT 1;\n\\sleep 5 ms\n");
+my ($shop, $said);
+
+sub open_shop
+{
+	my ($clients) = @_;
+	$said = '';
+	$shop = IPC::Run::start([ 'pgbench', '-n', '-f', $script, '-c', $clients, '-T', 600, $server->connstr('postgres') . ' application_name=shop' ], '<', \undef, '>', \$said, '2>', \$said);
+	$server->poll_query_until('postgres', "SELECT count(*) = $clients FROM pg_stat_activity WHERE application_name = 'shop' AND state_change > now() - interval '1s'") or die "the shop does not open: $said";
+	return;
+}
+
+sub close_shop
+{
+	ask(q{SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'shop'});
+	$shop->finish;
+	return;
+}
+
+# A run over all the items; gives its batches and whether it tells that it went slowly.
+sub run_once
+{
+	my ($claim, $arguments, @settings) = @_;
+	fill_items($server, $items);
+	# Whose session has just ended counts no longer.
+	usleep(200_000);
+	is(end_run(start_run($server, $arguments, @settings)), '', "$claim: the run ends by itself");
+	ok(ledger_is_true($server, $items), "G4 $claim: the rows that are gone, the run and its ledger are one number");
+	is(ask('SELECT count(*) FROM items'), 0, "$claim: all due items go");
+	return (last_run($server, 'batches'), last_run($server, 'reason') =~ /slowly while other sessions worked/ ? 1 : 0);
+}
+
+is_deeply([ run_once('alone', q{'old_items'}) ], [ 1, 0 ], 'alone: one batch');
+
+open_shop(1);
+is_deeply([ run_once('beside one client', q{'old_items'}) ], [ 1, 0 ], 'beside one client: one batch; it may be who looks on');
+close_shop();
+
+open_shop(6);
+for my $walk (qw(blocks list)) {
+	for my $hand (qw(on off)) {
+		my $claim = "beside a shop, walk $walk, direct $hand";
+		my ($batches, $is_told) = run_once($claim, q{'old_items'}, "retention.walk = $walk", "retention.direct = $hand");
+		cmp_ok($batches, '>', 1, "$claim: several batches");
+		is($is_told, 1, "$claim: the run tells that it went slowly");
+	}
+}
+cmp_ok((run_once('beside a shop', q{'old_items'}, 'retention.batch_target = 10000'))[0], '>=', $items / 500, 'beside a shop: no more than 500 rows a batch');
+is_deeply([ run_once('switched off', q{'old_items'}, 'retention.throttle = off') ], [ 1, 0 ], 'retention.throttle off: one batch');
+is_deeply([ run_once('with rows a batch', q{'old_items', batch_rows => 2000}) ], [ 2, 0 ], 'who says how many rows a batch has gets them');
+{
+	fill_items($server, $items);
+	is(end_run(start_run($server, q{'old_items', max_runtime => '30 ms'})), '', 'max_runtime beside a shop: the run ends by itself');
+	is(last_run($server, 'stop_reason'), 'max_runtime', 'max_runtime counts pauses too');
+	ok(ledger_is_true($server, $items), 'G4 max_runtime beside a shop: the rows that are gone, the run and its ledger are one number');
+}
+# The keeper sees what it has a right to see.
+ask(q{CREATE ROLE keeper; GRANT ALL ON SCHEMA public TO keeper; ALTER SCHEMA retention OWNER TO keeper; GRANT ALL ON ALL TABLES IN SCHEMA retention, public TO keeper; GRANT ALL ON ALL SEQUENCES IN SCHEMA retention TO keeper});
+is_deeply([ run_once('without rights', q{'old_items'}) ], [ 1, 0 ], 'a keeper who may not see other sessions sees nobody at work');
+ask(q{GRANT pg_read_all_stats TO keeper});
+is((run_once('with rights', q{'old_items'}))[1], 1, 'with pg_read_all_stats it does');
+close_shop();
+
+# The sessions of one run are no neighbours of each other.
+fill_items($server, 200_000);
+my @slices = map { start_run($server, "'old_items', slice => $_, slices => 4") } 1 .. 4;
+is(end_run($_), '', 'a slice ends by itself') for @slices;
+is(ask(q{SELECT count(*) FROM retention.runs WHERE slices = 4 AND affected > 0 AND batches > 20}), 0, 'slices do not slow each other down');
+is(ask('SELECT count(*) FROM items'), 0, 'slices: all due items go');
+
+$server->stop;
+done_testing();
