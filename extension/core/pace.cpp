@@ -6,7 +6,7 @@ namespace pg_retention::core {
 namespace {
 
 constexpr std::size_t fewest = 100;
-constexpr std::size_t first = 2000;
+constexpr std::size_t first = 2000, first_a_ms = 20;
 
 /// Batches that are remembered.
 constexpr std::size_t memory = 8;
@@ -20,7 +20,8 @@ double median(std::vector<double> values) {
 } // namespace
 
 Pace::Pace(int target_ms, std::size_t most)
-    : target_(std::int64_t{target_ms} * 1000), most_(std::max(most, fewest)), size_(std::min(first, most_)) {}
+    : target_(std::int64_t{target_ms} * 1000), most_(std::max(most, fewest)),
+      size_(std::min({first, std::max(first_a_ms * static_cast<std::size_t>(target_ms), fewest), most_})) {}
 
 /// The rows that take as long as what a batch takes whatever its size, where that is more than half of the time; 0
 /// where it is less, or not known. A line through the latest batches, by the medians of its slope and height, which a

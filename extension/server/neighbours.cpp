@@ -25,9 +25,11 @@ bool Neighbours::at_work() {
   if (now - looked_ < while_at_work)
     return at_work_;
   looked_ = now;
+  const bool were_seen = are_seen_;
   boundary::enclosed([&] {
-    at_work_ = as_keeper([&] { return store::has_column("run", "pid") && boundary::single(are_there) == "t"; });
+    are_seen_ = as_keeper([&] { return store::has_column("run", "pid") && boundary::single(are_there) == "t"; });
   });
+  at_work_ = are_seen_ && were_seen;
   return at_work_;
 }
 

@@ -11,13 +11,14 @@ namespace pg_retention::server {
 /// roles' sessions counts as no work.
 class Neighbours {
 public:
-  /// Whether at least two are at work. Asks the server once in 100 ms, in a transaction of its own at every call,
-  /// because the server shows one transaction the same sessions throughout; leaves no snapshot active.
+  /// Whether at least two were at work at each of the last two looks: one look may meet sessions that just come or go.
+  /// Asks the server once in 100 ms, in a transaction of its own at every call, because the server shows one
+  /// transaction the same sessions throughout; leaves no snapshot active.
   [[nodiscard]] bool at_work();
 
 private:
   TimestampTz looked_ = 0;
-  bool at_work_ = false;
+  bool are_seen_ = false, at_work_ = false; ///< at the last look; at the last two
 };
 
 } // namespace pg_retention::server

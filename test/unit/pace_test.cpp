@@ -14,6 +14,14 @@ TEST(Pace, BeginsSmallAndGrowsAtMostTwofold) {
   EXPECT_EQ(pace.next(), first * 2);
 }
 
+TEST(Pace, BeginsWithFewerRowsWhereABatchShallBeShort) {
+  EXPECT_EQ(Pace(100, 50000).next(), 2000U);
+  EXPECT_EQ(Pace(10000, 50000).next(), 2000U);
+  EXPECT_EQ(Pace(10, 50000).next(), 200U);
+  EXPECT_EQ(Pace(2, 50000).next(), 100U);
+  EXPECT_EQ(Pace(2, 1).next(), 100U);
+}
+
 TEST(Pace, SettlesWhereABatchTakesItsTime) {
   Pace pace(100, 1000000);
   for (int i = 0; i < 20; ++i)
