@@ -81,7 +81,7 @@ def draw_growth(admin, results, folder):
         for entrant in results.entrants:
             values = [value * factor for value in results.series(entrant.key, measure).values()]
             if values:
-                name = results.case.way_title(entrant)
+                name = ", ".join(part for part in (results.case.way_title(entrant), entrant.data.kind) if part)
                 series.setdefault(name, []).append((entrant.data.variables["items"] / 1e6, sorted(values)[len(values) // 2], min(values), max(values)))
         if series:
             panels.append(Panel(HEIGHT * len(panels), title, unit, series))

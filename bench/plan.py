@@ -12,6 +12,7 @@ class Data:
     script: str                 # in data/
     variables: dict
     title: str
+    kind: str = ""              # what tells it from others of a size, where a picture has both
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def scaled(scale, number):
     return max(1, round(number * scale))
 
 
-def shop(name, scale, users, items, expired=0.5, away="700 days", indexes=False, title=None):
+def shop(name, scale, users, items, expired=0.5, away="700 days", indexes=False, title=None, kind=""):
     """A shop's data; see data/shop.sql."""
     items = scaled(scale, items)
     return Data(name, "shop.sql", {"users": scaled(scale, users), "items": items, "expired": expired, "away": away, "indexes": int(indexes)},
-                title or f"{items:,} items")
+                title or f"{items:,} items" + (kind and f", {kind}"), kind)
 
 
 def side_by_side(data, *ways):
