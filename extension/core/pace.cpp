@@ -23,22 +23,29 @@ Pace::Pace(int target_ms, std::size_t most)
     : target_(std::int64_t{target_ms} * 1000), most_(std::max(most, fewest)),
       size_(std::min({first, std::max(first_a_ms * static_cast<std::size_t>(target_ms), fewest), most_})) {}
 
-/// The rows that take as long as what a batch takes whatever its size, where that is more than half of the time; 0
-/// where it is less, or not known. A line through the latest batches, by the medians of its slope and height, which a
-/// few odd batches do not move.
-std::size_t Pace::worthwhile() const {
+/// Learns how many rows take as long as what a batch takes whatever its size, where that is more than half of the time;
+/// 0 where it is less. A line through the latest batches, by the medians of its slope and height, which a few odd
+/// batches do not move. Batches of one size tell nothing new.
+void Pace::weigh() {
   std::vector<double> slopes, heights;
   for (const Batch& a : latest_)
     for (const Batch& b : latest_)
       if (a.rows >= b.rows + b.rows / 4 + 1)
         slopes.push_back(static_cast<double>(a.took - b.took) / static_cast<double>(a.rows - b.rows));
   if (slopes.size() < 3)
-    return 0;
+    return;
   const double a_row = std::max(median(slopes), 0.001);
   for (const Batch& batch : latest_)
     heights.push_back(static_cast<double>(batch.took) - a_row * static_cast<double>(batch.rows));
   const double fixed = median(heights);
-  return fixed > static_cast<double>(target_) / 2 ? static_cast<std::size_t>(fixed / a_row) : 0;
+  worthwhile_ = fixed > static_cast<double>(target_) / 2 ? static_cast<std::size_t>(fixed / a_row) : 0;
+}
+
+/// Whether the latest batches all were of the least size: of what a row takes, and what a batch does, they say nothing.
+bool Pace::tells_nothing() const {
+  constexpr std::size_t enough = 4;
+  return latest_.size() >= enough &&
+         std::all_of(latest_.begin(), latest_.end(), [](const Batch& batch) { return batch.rows <= fewest; });
 }
 
 void Pace::measured(std::size_t rows, std::int64_t microseconds) {
@@ -48,8 +55,11 @@ void Pace::measured(std::size_t rows, std::int64_t microseconds) {
   if (latest_.size() == memory)
     latest_.erase(latest_.begin());
   latest_.push_back({rows, took});
-  const auto fitting = static_cast<std::size_t>(static_cast<std::int64_t>(rows) * target_ / took);
-  size_ = std::clamp(std::min(std::max(fitting, worthwhile()), size_ * 2), fewest, most_);
+  auto fitting = static_cast<std::size_t>(static_cast<std::int64_t>(rows) * target_ / took);
+  if (tells_nothing())
+    fitting = size_ * 2;
+  weigh();
+  size_ = std::clamp(std::min(std::max(fitting, worthwhile_), size_ * 2), fewest, most_);
 }
 
 } // namespace pg_retention::core

@@ -16,7 +16,8 @@ public:
   /// Learns from a batch of `rows` rows that took `microseconds`. Grows at most twofold at once, so that one lucky
   /// batch does not make the next a long one; shrinks as far as it must. Where a batch of any size takes more than half
   /// of the time (a table that is read whole for want of an index), the rows get as much time again, though the batch
-  /// is longer then than it should be: so the sum of all batches stays within twice the work on the rows.
+  /// is longer then than it should be: so the sum of all batches stays within twice the work on the rows. Batches of
+  /// the least size alone tell nothing of that; where there are no others, one in a while is twice as large.
   void measured(std::size_t rows, std::int64_t microseconds);
 
 private:
@@ -25,10 +26,11 @@ private:
     std::int64_t took;
   };
   std::int64_t target_;
-  std::size_t most_, size_;
+  std::size_t most_, size_, worthwhile_ = 0;
   std::vector<Batch> latest_; ///< the oldest first
 
-  [[nodiscard]] std::size_t worthwhile() const;
+  void weigh();
+  [[nodiscard]] bool tells_nothing() const;
 };
 
 } // namespace pg_retention::core

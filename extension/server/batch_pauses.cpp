@@ -41,7 +41,7 @@ void BatchRun::look_at_neighbours() {
 }
 
 std::int64_t BatchRun::pause_for_neighbours() const {
-  return is_slow_ ? std::clamp(lasted_ * slow_pauses, least_pause, most_pause) * limits_.slice.of : 0;
+  return is_slow_ ? std::min(std::max(lasted_ * slow_pauses, least_pause) * limits_.slice.of, most_pause) : 0;
 }
 
 /// So many rows, or as many as the caller's limits allow.

@@ -269,6 +269,7 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
   std::optional<Ended> ended;
   for (int attempt = 1; !ended; ++attempt) {
     const Outcome earlier = outcome_;
+    const std::int64_t tried = GetCurrentTimestamp();
     outcome_.begin = begin_of_batch();
     Done done;
     const auto caught = as_owner([&] {
@@ -283,8 +284,8 @@ BatchRun::Ended BatchRun::one_batch(const Body& body, const std::function<void()
     if (!caught) {
       keep(done);
       commit_batch(earlier);
-      lasted_ = GetCurrentTimestamp() - began;
-      pace().measured(done.rows, lasted_);
+      lasted_ = GetCurrentTimestamp() - tried;
+      pace().measured(done.rows, GetCurrentTimestamp() - began);
       ended = Ended::done;
       continue;
     }

@@ -51,7 +51,7 @@ private:
   bool is_pause_due_ = false;       ///< after a batch, where there is more to do
   Neighbours neighbours_;
   bool is_slow_ = false, is_slow_told_ = false; ///< because others work
-  std::int64_t lasted_ = 0;                     ///< the last batch, in microseconds
+  std::int64_t lasted_ = 0;                     ///< the last batch, in microseconds, without tries that were undone
   std::vector<Arrivals> activity_; ///< since subjects were judged, by activity; empty where that tells nothing
   std::unique_ptr<Kin> kin_;       ///< of the rows up to kin_until_ of the list
   std::uint64_t kin_until_ = 0;

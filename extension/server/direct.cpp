@@ -113,24 +113,24 @@ struct Emptying {
   Relation table;
   CommandId command;
   TupleTableSlot* slot;
-  XLogRecPtr written; ///< up to where the WAL writer was asked to write
 };
 
 Emptying open_emptying(Oid leaf) {
   Relation const table = boundary::open_leaf(leaf, RowExclusiveLock);
   CheckCmdReplicaIdentity(table, CMD_DELETE);
-  return {table, GetCurrentCommandId(true), table_slot_create(table, nullptr), XactLastRecEnd};
+  return {table, GetCurrentCommandId(true), table_slot_create(table, nullptr)};
 }
 
-/// Asks the WAL writer to write what our removals have logged, a megabyte at a time (its own wal_writer_flush_after).
-/// Left alone it sleeps till the batch commits; then the WAL buffers fill, and whoever finds them full writes them page
+/// Asks the WAL writer to write what has been logged, for each megabyte (the default of wal_writer_flush_after). Left
+/// alone it wakes every wal_writer_delay; meanwhile the WAL buffers fill, and whoever finds them full writes them page
 /// by page while every other session waits.
-void have_log_written(Emptying& leaf) {
+void have_log_written() {
   constexpr XLogRecPtr stretch = 1024 * 1024;
-  if (XactLastRecEnd < leaf.written + stretch)
+  static XLogRecPtr asked = 0; // in this session, up to where
+  if (XactLastRecEnd < asked + stretch)
     return;
-  XLogSetAsyncXactLSN(XactLastRecEnd);
-  leaf.written = XactLastRecEnd;
+  asked = XactLastRecEnd;
+  XLogSetAsyncXactLSN(asked);
 }
 
 void close_emptying(const Emptying& leaf) {
@@ -140,7 +140,7 @@ void close_emptying(const Emptying& leaf) {
 
 /// Removes the victims [first, last) of one leaf. Runs inside server().
 std::uint64_t erase_in_leaf(Oid oid, Victim* first, Victim* last) {
-  Emptying leaf = open_emptying(oid);
+  const Emptying leaf = open_emptying(oid);
   std::uint64_t erased = 0;
   for (Victim* victim = first; victim != last; ++victim) {
     if (victim->fate != Fate::goes)
@@ -151,7 +151,7 @@ std::uint64_t erase_in_leaf(Oid oid, Victim* first, Victim* last) {
     TM_FailureData failure;
     const TM_Result result = delete_row(leaf.table, &tid, leaf.command, leaf.slot, false, failure);
     victim->fate = fate_of(result);
-    have_log_written(leaf);
+    have_log_written();
     if (result == TM_Ok)
       ++erased;
     else if (result == TM_Updated)
@@ -163,7 +163,7 @@ std::uint64_t erase_in_leaf(Oid oid, Victim* first, Victim* last) {
 
 /// Removes rows of one leaf, all or none; false where one had changed. `is_ours` by row. Runs inside server().
 bool erase_all_in_leaf(Oid oid, const RowKey* first, const RowKey* last, const char* is_ours) {
-  Emptying leaf = open_emptying(oid);
+  const Emptying leaf = open_emptying(oid);
   bool is_whole = true;
   for (const RowKey* row = first; is_whole && row != last; ++row, ++is_ours) {
     CHECK_FOR_INTERRUPTS();
@@ -171,7 +171,7 @@ bool erase_all_in_leaf(Oid oid, const RowKey* first, const RowKey* last, const c
     ItemPointerSet(&tid, core::block_of(*row), core::offset_of(*row));
     TM_FailureData failure;
     is_whole = delete_row(leaf.table, &tid, leaf.command, leaf.slot, *is_ours != 0, failure) == TM_Ok;
-    have_log_written(leaf);
+    have_log_written();
   }
   close_emptying(leaf);
   return is_whole;

@@ -1,14 +1,13 @@
 #pragma once
 #include "extension/boundary/postgres.hpp"
 
-#include <string>
-
 /// Who else works on this server while a run is on.
 namespace pg_retention::server {
 
 /// Looks for other sessions at work: clients that have begun or ended a statement within the last 100 ms. One that is
-/// in the midst of a long statement is none, nor is another session of a run. What the keeper may not see of other
-/// roles' sessions counts as no work.
+/// in the midst of a long statement is none, a run among them, nor is one whose application_name is pg_retention: the
+/// program's sessions run several policies one after the other. What the keeper may not see of other roles' sessions
+/// counts as no work; so does everything where track_activities is off.
 class Neighbours {
 public:
   /// Whether at least two were at work at each of the last two looks: one look may meet sessions that just come or go.

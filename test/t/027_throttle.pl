@@ -28,16 +28,17 @@ my ($shop, $said);
 
 sub open_shop
 {
-	my ($clients) = @_;
+	my ($clients, $name) = (@_, 'shop');
 	$said = '';
-	$shop = IPC::Run::start([ 'pgbench', '-n', '-f', $script, '-c', $clients, '-T', 600, $server->connstr('postgres') . ' application_name=shop' ], '<', \undef, '>', \$said, '2>', \$said);
-	$server->poll_query_until('postgres', "SELECT count(*) = $clients FROM pg_stat_activity WHERE application_name = 'shop' AND state_change > now() - interval '1s'") or die "the shop does not open: $said";
+	$shop = IPC::Run::start([ 'pgbench', '-n', '-f', $script, '-c', $clients, '-T', 600, $server->connstr('postgres') . " application_name=$name" ], '<', \undef, '>', \$said, '2>', \$said);
+	$server->poll_query_until('postgres', "SELECT count(*) = $clients FROM pg_stat_activity WHERE application_name = '$name' AND state_change > now() - interval '1s'") or die "the shop does not open: $said";
 	return;
 }
 
 sub close_shop
 {
-	ask(q{SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'shop'});
+	my ($name) = (@_, 'shop');
+	ask("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = '$name'");
 	$shop->finish;
 	return;
 }
@@ -86,12 +87,15 @@ ask(q{GRANT pg_read_all_stats TO keeper});
 is((run_once('with rights', q{'old_items'}))[1], 1, 'with pg_read_all_stats it does');
 close_shop();
 
-# The sessions of one run are no neighbours of each other.
-fill_items($server, 200_000);
-my @slices = map { start_run($server, "'old_items', slice => $_, slices => 4") } 1 .. 4;
-is(end_run($_), '', 'a slice ends by itself') for @slices;
-is(ask(q{SELECT count(*) FROM retention.runs WHERE slices = 4 AND affected > 0 AND batches > 20}), 0, 'slices do not slow each other down');
-is(ask('SELECT count(*) FROM items'), 0, 'slices: all due items go');
+# Sessions of the program are no neighbours of each other, nor is one in a long statement, as the slices of a run are.
+open_shop(6, 'pg_retention');
+is_deeply([ run_once('beside the program', q{'old_items'}) ], [ 4, 0 ], 'sessions of the program do not slow each other down');
+close_shop('pg_retention');
+my @long = map { $server->background_psql('postgres') } 1 .. 3;
+$_->query_until(qr/begun/, "\\echo begun\nSELECT pg_sleep(600);\n") for @long;
+is_deeply([ run_once('beside reports', q{'old_items'}) ], [ 4, 0 ], 'long statements are no work');
+ask(q{SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)%'});
+$_->{run}->finish for @long;
 
 $server->stop;
 done_testing();

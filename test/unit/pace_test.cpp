@@ -22,6 +22,26 @@ TEST(Pace, BeginsWithFewerRowsWhereABatchShallBeShort) {
   EXPECT_EQ(Pace(2, 1).next(), 100U);
 }
 
+TEST(Pace, LearnsFromTheFewestRowsThatABatchOfAnySizeIsDear) {
+  Pace pace(2, 200000);
+  for (int i = 0; i < 40; ++i) {
+    pace.measured(pace.next(), 50000 + static_cast<std::int64_t>(pace.next()) * 5);
+    EXPECT_TRUE(i < 10 || pace.next() == 10000U) << i;
+  }
+}
+
+TEST(Pace, StaysWithTheFewestRowsWhereTheyAreDear) {
+  Pace pace(2, 200000);
+  std::size_t most = 0, sum = 0;
+  for (int i = 0; i < 90; ++i) {
+    most = std::max(most, pace.next());
+    sum += pace.next();
+    pace.measured(pace.next(), static_cast<std::int64_t>(pace.next()) * 100);
+  }
+  EXPECT_EQ(most, 200U) << "once in a while";
+  EXPECT_LT(sum, 90 * 115U);
+}
+
 TEST(Pace, SettlesWhereABatchTakesItsTime) {
   Pace pace(100, 1000000);
   for (int i = 0; i < 20; ++i)
