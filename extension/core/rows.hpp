@@ -16,6 +16,8 @@ using RowKey = std::uint64_t;
 [[nodiscard]] constexpr std::uint16_t leaf_of(RowKey key) { return static_cast<std::uint16_t>(key >> 48); }
 [[nodiscard]] constexpr std::uint32_t block_of(RowKey key) { return static_cast<std::uint32_t>(key >> 16); }
 [[nodiscard]] constexpr std::uint16_t offset_of(RowKey key) { return static_cast<std::uint16_t>(key); }
+/// Leaf and block in one: what rows of one page have in common.
+[[nodiscard]] constexpr std::uint64_t page_of(RowKey key) { return key >> 16; }
 
 /// A number for each key, in one flat table: a look-up touches one cache line, which counts when every victim makes
 /// one. Grows by doubling; 16 bytes a slot, at most half full.

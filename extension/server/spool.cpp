@@ -1,6 +1,7 @@
 #include "extension/server/spool.hpp"
 
 #include "extension/boundary/guard.hpp"
+#include "extension/core/turns.hpp"
 
 #include <algorithm>
 
@@ -12,6 +13,8 @@ void Spool::sort() {
   const auto in_place = [](const Candidate& a, const Candidate& b) { return a.row < b.row; };
   if (!std::is_sorted(rows_.begin(), rows_.end(), in_place))
     std::sort(rows_.begin(), rows_.end(), in_place);
+  if (in_turns_)
+    core::take_turns(rows_, [](const Candidate& candidate) { return candidate.row; });
 }
 
 void Spool::settle() {
@@ -21,7 +24,7 @@ void Spool::settle() {
 
 void Spool::close() { sort(); }
 
-/// Each part is in physical order; the whole need not be.
+/// Each part is in order; the whole need not be.
 void Spool::write_out() {
   sort();
   file_ = server([&] {

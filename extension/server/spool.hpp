@@ -18,15 +18,16 @@ struct Candidate {
 
 class Spool {
 public:
-  /// Keeps about `memory` bytes at most.
-  explicit Spool(std::size_t memory) : most_(std::max<std::size_t>(memory / sizeof(Candidate), 1024)) {}
+  /// Keeps about `memory` bytes at most. With `in_turns`, its order is that of rows which are updated; core/turns.hpp.
+  explicit Spool(std::size_t memory, bool in_turns = false)
+      : most_(std::max<std::size_t>(memory / sizeof(Candidate), 1024)), in_turns_(in_turns) {}
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
   void add(const Candidate& candidate) { rows_.push_back(candidate); }
   /// Writes out what no longer may stay in memory; to be called now and then while adding.
   void settle();
-  /// Ends the adding: what is in memory is brought in physical order.
+  /// Ends the adding: what is in memory is brought in order, as each part that was written out.
   void close();
 
   [[nodiscard]] std::uint64_t size() const { return written_ + rows_.size(); }
@@ -40,6 +41,7 @@ public:
 
 private:
   std::size_t most_;
+  bool in_turns_;
   std::vector<Candidate> rows_; ///< the last ones
   BufFile* file_ = nullptr;     ///< those before
   std::uint64_t written_ = 0;

@@ -140,6 +140,8 @@ Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_s
     if (!is_update && may_walk_blocks(rule) && rule.activities.empty() && path_has_versions(rule))
       return {Way::keys, because + "; the keys of the expired subjects are looked up in memory"};
     std::string why_not = why_not_ranges(rule, cutoff);
+    if (is_update && why_not.empty() && forced == settings::Walk::automatic)
+      why_not = "the rows of a page are updated in turns, each in the room that others have left";
     // An updated row may come to lie in a block to come; it is known there by who wrote it, if that can only be the
     // run.
     if (is_update && why_not.empty() && (is_sliced || !resolved.edges.empty() || catalog::has_triggers(rule.target)))
@@ -155,7 +157,7 @@ Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_s
 
 Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
                        core::Slice slice)
-    : chains_(rule.path.size()), list_(settings::work_mem() / 2) {
+    : Remembered(rule) {
   try {
     fill(strategy, rule, cutoff, leaves, slice);
   } catch (const std::exception&) {
@@ -164,7 +166,8 @@ Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz c
   }
 }
 
-Remembered::Remembered(const core::Rule& rule) : chains_(rule.path.size()), list_(settings::work_mem() / 2) {}
+Remembered::Remembered(const core::Rule& rule)
+    : chains_(rule.path.size()), list_(settings::work_mem() / 2, !rule.set_clause.empty()) {}
 
 void Remembered::add(RowKey row) {
   list_.add({row, 0, 0});
