@@ -18,17 +18,16 @@ inline constexpr std::size_t turns = 8;
 /// enough for a turn to be longer than a batch.
 inline constexpr std::size_t most_pages_in_turns = 8192, most_rows_in_turns = 524288;
 
-/// Brings rows in physical order into that of turns, leaf by leaf; `place` gives the RowKey of a row. Within a turn
-/// they stay in physical order.
+/// Brings rows in physical order into that of turns, so many at a time; `place` gives the RowKey of a row. Within a
+/// turn they stay in physical order.
 template <class Row, class Place>
-void take_turns(std::vector<Row>& rows, Place place) {
+void take_turns(std::vector<Row>& rows, std::size_t at_a_time, Place place) {
   std::array<std::vector<Row>, turns> parts;
   for (auto at = rows.begin(), to = at; at != rows.end();) {
     std::size_t pages = 0, nth = 0;
-    for (; at != rows.end() && at - to < static_cast<std::ptrdiff_t>(most_rows_in_turns); ++at) {
+    for (; at != rows.end() && at - to < static_cast<std::ptrdiff_t>(at_a_time); ++at) {
       const bool is_new_page = at == to || page_of(place(*at)) != page_of(place(*(at - 1)));
-      pages += is_new_page ? 1 : 0;
-      if (pages > most_pages_in_turns || leaf_of(place(*at)) != leaf_of(place(*to)))
+      if (is_new_page && ++pages > most_pages_in_turns)
         break;
       nth = is_new_page ? 0 : nth + 1;
       parts[nth % turns].push_back(*at);

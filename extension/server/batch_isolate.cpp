@@ -103,7 +103,7 @@ void BatchRun::choose_by_ranges(const boundary::Caught& caught) {
   strategy_->reason += ", and chosen range by range, because the statement as a whole fails (" + caught.sqlstate + ")";
   tell_strategy();
   touched_.clear();
-  remembered_ = std::make_unique<Remembered>(resolved_->rule);
+  remembered_ = std::make_unique<Remembered>(resolved_->rule, strategy_->takes_turns ? rows_in_turns() : 0);
   std::unique_ptr<BlockSource> source;
   const auto stopped = as_owner([&] {
     source = std::make_unique<BlockSource>(resolved_->rule, *outcome_.cutoff, leaves_, limits_.slice, nullptr);

@@ -1,6 +1,7 @@
 #include "extension/server/batch_run.hpp"
 
 #include "extension/core/identifier.hpp"
+#include "extension/core/turns.hpp"
 #include "extension/server/lag.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/store.hpp"
@@ -38,6 +39,13 @@ void BatchRun::look_at_neighbours() {
     return;
   strategy_->reason += ", slowly while other sessions worked";
   tell_strategy();
+}
+
+/// So many rows take turns at a time: as many as the run updates within a minute, where it is held to a rate. A page
+/// that is changed again after a checkpoint is logged whole again.
+std::size_t BatchRun::rows_in_turns() const {
+  const std::int64_t rate = rows_per_second();
+  return rate > 0 ? std::min(static_cast<std::size_t>(rate) * 60, core::most_rows_in_turns) : core::most_rows_in_turns;
 }
 
 std::int64_t BatchRun::pause_for_neighbours() const {

@@ -1,6 +1,7 @@
 #include "extension/server/batch_run.hpp"
 
 #include "extension/core/failure.hpp"
+#include "extension/server/catalog.hpp"
 #include "extension/server/direct.hpp"
 #include "extension/server/settings.hpp"
 
@@ -20,17 +21,32 @@ void sort_uniquely(std::vector<RowKey>& rows) {
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
 }
 
+/// Whether a rule's target lies on its own path.
+bool is_on_path(const core::Rule& rule) {
+  return std::any_of(rule.path.begin(), rule.path.end(), [&](const core::ForeignKey& step) {
+    return catalog::share_rows(step.parent.oid, rule.target.oid);
+  });
+}
+
 } // namespace
+
+/// What makes the changes of one batch.
+Execution BatchRun::execution() {
+  Execution execution(*resolved_, options_, outcome_);
+  if (strategy_->takes_turns)
+    execution.make_room_of(&writers_);
+  return execution;
+}
 
 /// One batch from the source.
 void BatchRun::fill(Hold hold, Done& done) {
-  Execution execution(*resolved_, options_, outcome_);
+  Execution execution = this->execution();
   execution.rely_on(kin_.get(), &activity_);
   Source& source = remembered_->source();
   Watch* const watch = remembered_->watch();
   // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
-  const bool streams =
-      resolved_->edges.empty() && why_not_direct(*resolved_, Selection(leaves_, resolved_->rule.path.size())).empty();
+  const bool streams = resolved_->edges.empty() && why_not_direct(*resolved_).empty();
+  constexpr std::size_t most_at_once = 4096; // between two looks at the clock
   std::size_t most = within_limits(streams ? most_streamed() : pace().next());
   if (kin_ && source.position() < kin_until_)
     most = std::min<std::size_t>(most, kin_until_ - source.position());
@@ -38,12 +54,12 @@ void BatchRun::fill(Hold hold, Done& done) {
       GetCurrentTimestamp() + std::int64_t{is_slow_ ? slow_target() : settings::batch_target()} * 800;
   const auto has_time = [&] { return limits_.batch_rows || GetCurrentTimestamp() < until; };
   if (watch != nullptr)
-    watch->begin_batch();
+    watch->begin_batch(streams && !is_on_path(resolved_->rule));
   push_latest_snapshot();
   do {
     Selection part(leaves_, 0);
     do
-      source.read(most - done.rows - part.victims.size(), part.victims);
+      source.read(std::min(most - done.rows - part.victims.size(), streams ? most_at_once : most), part.victims);
     while (!streams && !source.at_end() && done.rows + part.victims.size() < most && has_time());
     outcome_.failed += failures_.leave_out(part.victims);
     trust(part);
@@ -115,7 +131,7 @@ void BatchRun::judge(std::vector<RowKey> rows, Hold hold, Done& done) {
   // The run itself may have written them anew meanwhile, with the key to a row that went emptied.
   follow_versions(rows, leaves_);
   sort_uniquely(rows);
-  Execution execution(*resolved_, options_, outcome_);
+  Execution execution = this->execution();
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, limits_.strict ? Hold::lock : Hold::look, hold, victims);
   done.rows = rows.size();
@@ -139,7 +155,7 @@ void BatchRun::judge_again(const std::vector<Candidate>& candidates, Done& done)
   // Those that failed meanwhile are told already.
   (void)failures_.leave_out(rows);
   sort_uniquely(rows);
-  Execution execution(*resolved_, options_, outcome_);
+  Execution execution = this->execution();
   std::vector<RowKey> victims;
   done.stayed = execution.judge_and_change(rows, leaves_, Hold::lock, Hold::lock, victims);
   done.rows = rows.size();
@@ -169,6 +185,13 @@ void BatchRun::count_subjects(const std::vector<RowKey>& subjects, Done& done) {
 void BatchRun::keep(const Done& done) {
   if (strategy_->way == Way::ranges && !resolved_->rule.set_clause.empty() && TransactionIdIsValid(done.xid))
     remembered_->source().note_written(done.xid);
+  if (strategy_->takes_turns && TransactionIdIsValid(done.xid)) {
+    // Without some of them a page or two more are not given back.
+    constexpr std::size_t most_writers = 65536;
+    if (writers_.size() == most_writers)
+      writers_.clear();
+    writers_.insert(done.xid);
+  }
   for (const Victim& victim : done.stayed)
     again_->add({victim.key, 0, static_cast<std::uint32_t>(victim.fate)});
   again_->settle();

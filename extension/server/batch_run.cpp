@@ -101,6 +101,8 @@ void BatchRun::follow_schema() {
   if (remembered_ && strategy_->way != Way::judged)
     remembered_->source().keep_leaves(catalog::leaves(rule.target));
   keep_fitting();
+  if (strategy_ && strategy_->takes_turns)
+    strategy_->takes_turns = can_take_turns(*resolved_);
 }
 
 void BatchRun::stop(const char* reason, const std::string& message) {
@@ -142,13 +144,14 @@ void BatchRun::choose_rows() {
   if (resolved_->archive.oid != InvalidOid)
     outcome_.layout = std::make_shared<const Layout>(layout_of(policy_.name, *resolved_));
   push_latest_snapshot();
-  strategy_ = choose_strategy(*resolved_, *outcome_.cutoff, limits_.slice.of > 1);
+  strategy_ = choose_strategy(*resolved_, *outcome_.cutoff, {limits_.slice.of > 1, limits_.max_rows.has_value()});
   const bool is_list = strategy_->way == Way::versions || strategy_->way == Way::judged;
   if (!is_list && fuse_->needs_count() && fuse_->blows(rule, count_victims(), outcome_)) {
     pop_snapshot();
     return;
   }
-  remembered_ = std::make_unique<Remembered>(*strategy_, rule, *outcome_.cutoff, leaves_, limits_.slice);
+  remembered_ =
+      std::make_unique<Remembered>(*strategy_, rule, *outcome_.cutoff, leaves_, limits_.slice, rows_in_turns());
   if (is_list && fuse_->blows(rule, remembered_->chosen(), outcome_))
     remembered_->drop(), remembered_.reset();
   else
@@ -318,6 +321,8 @@ void BatchRun::commit_batch(const Outcome& earlier) {
   if (outcome_.affected != earlier.affected)
     ++outcome_.batches;
   boundary::enclosed([&] { record_standing(outcome_, earlier); });
+  if (Watch* const watch = remembered_->watch())
+    watch->end_batch();
   boundary::commit_for_now();
   is_pause_due_ = outcome_.affected != earlier.affected;
   committed_ = outcome_;

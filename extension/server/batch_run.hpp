@@ -56,6 +56,7 @@ private:
   std::unique_ptr<Kin> kin_;       ///< of the rows up to kin_until_ of the list
   std::uint64_t kin_until_ = 0;
   std::size_t ahead_ = 131072; ///< rows of the list whose dependents are read at once; few: they are not
+  Writers writers_;            ///< where rows take turns: transactions of the last batches
   Failures failures_;
   std::uint64_t failed_now_ = 0;          ///< rows found alone in failing by this run
   std::optional<boundary::Caught> fault_; ///< of the last batch that failed for its rows
@@ -90,6 +91,8 @@ private:
   void walk();
   void try_again();
   void try_round(bool is_backwards, bool is_together);
+  [[nodiscard]] Execution execution();
+  [[nodiscard]] std::size_t rows_in_turns() const;
   void fill(Hold hold, Done& done);
   void change_part(Execution& execution, Selection& part, Hold hold, Done& done);
   void note_progress(double share, std::optional<std::uint64_t> expected);

@@ -204,6 +204,15 @@ bool has_triggers(const core::Relation& relation) {
       .has_value();
 }
 
+bool sets_off_changes(const core::Relation& relation) {
+  return has_triggers(relation) ||
+         boundary::single("SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = $1 UNION ALL "
+                          "SELECT 1 FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.conrelid = $1 AND "
+                          "c.confrelid = $1 AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
+                          {Arg::oid(relation.oid)})
+             .has_value();
+}
+
 std::string shape(Oid relation) {
   return boundary::single("SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, "
                           "atttypmod, attcollation), ',' ORDER BY attnum) FROM pg_catalog.pg_attribute "
@@ -279,6 +288,8 @@ std::vector<std::string> primary_key(Oid relation) { return columns_of_index(rel
 bool inherits_from(Oid leaf, Oid root) {
   return leaf != root && server([&] { return typeInheritsFrom(get_rel_type_id(leaf), get_rel_type_id(root)); });
 }
+
+bool share_rows(Oid a, Oid b) { return a == b || inherits_from(a, b) || inherits_from(b, a); }
 
 namespace {
 

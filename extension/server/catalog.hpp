@@ -78,6 +78,9 @@ struct Column {
 /// Whether `leaf` is a partition, or an inheritance child, of `root`, at any depth.
 [[nodiscard]] bool inherits_from(Oid leaf, Oid root);
 
+/// Whether a row of one table may be a row of the other: they are the same, or one inherits from the other.
+[[nodiscard]] bool share_rows(Oid a, Oid b);
+
 /// The table itself, the partitioned tables it is part of, and all that inherits from it: a key that refers to one of
 /// them may refer to rows of the table.
 [[nodiscard]] std::vector<Oid> relatives(Oid relation);
@@ -90,6 +93,10 @@ struct Column {
 
 /// Whether a table, or a part of it, has triggers of its users.
 [[nodiscard]] bool has_triggers(const core::Relation& relation);
+
+/// Whether an UPDATE of a table may set off changes of other rows of the table: by triggers of users, by rules, by a
+/// key that refers to the table itself and follows it.
+[[nodiscard]] bool sets_off_changes(const core::Relation& relation);
 
 /// Whether a table has statement triggers or rules of its own, which a statement on one of its parts would pass by.
 [[nodiscard]] bool watches_statements(const core::Relation& relation);

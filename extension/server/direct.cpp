@@ -17,9 +17,8 @@ using core::RowKey;
 /// Whether an edge that the engine follows itself answers for a foreign key from `child`.
 bool is_answered_for(const std::vector<Edge>& edges, Oid child) {
   return std::any_of(edges.begin(), edges.end(), [&](const Edge& edge) {
-    const Oid known = edge.bond.child.oid;
     return edge.bond.is_key && (edge.action == EdgeAction::remove || edge.action == EdgeAction::refuse) &&
-           (known == child || catalog::inherits_from(child, known) || catalog::inherits_from(known, child));
+           catalog::share_rows(edge.bond.child.oid, child);
   });
 }
 
@@ -190,6 +189,15 @@ std::string why_not_direct(const Resolved& resolved, const Selection& selection)
     if (edge.action == EdgeAction::remove)
       for (const core::Relation& leaf : catalog::leaves(edge.bond.child))
         tables.insert(tables.end(), {leaf.oid, catalog::root_of(leaf).oid});
+  return why_not_tables(resolved, std::move(tables));
+}
+
+std::string why_not_direct(const Resolved& resolved) {
+  if (std::string why = why_not_rule(resolved); !why.empty())
+    return why;
+  std::vector<Oid> tables{resolved.rule.target.oid};
+  for (const core::Relation& leaf : catalog::leaves(resolved.rule.target))
+    tables.push_back(leaf.oid);
   return why_not_tables(resolved, std::move(tables));
 }
 

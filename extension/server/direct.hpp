@@ -10,6 +10,9 @@ namespace pg_retention::server {
 /// Why it may not be used for this rule and these victims; empty where it may.
 [[nodiscard]] std::string why_not_direct(const Resolved& resolved, const Selection& selection);
 
+/// The same for whatever rows of the target, without what goes with them.
+[[nodiscard]] std::string why_not_direct(const Resolved& resolved);
+
 /// The same for victims with all that goes with them.
 [[nodiscard]] std::string why_not_direct(const Resolved& resolved, const FamilyTree& tree, const core::Leaves& leaves);
 

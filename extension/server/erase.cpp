@@ -2,7 +2,6 @@
 
 #include "extension/core/failure.hpp"
 #include "extension/server/catalog.hpp"
-#include "extension/server/room.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/verify.hpp"
 #include "extension/server/versions.hpp"
@@ -153,8 +152,6 @@ Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selecti
       continue;
     std::sort(rows.begin(), rows.end());
     const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
-    if (!what.set_clause.empty())
-      make_room(what.leaf.oid, rows);
     // Plain, without RETURNING, where that serves: a rule of the table may not have one.
     const bool is_plain = key.empty() && what.archive.oid == InvalidOid;
     boundary::Row counts;

@@ -117,6 +117,8 @@ void Execution::erase(Selection& selection, Hold hold) {
       look_at_victims(selection);
     else
       verify_victims(rule, *outcome_.cutoff, selection, activity_);
+    if (writers_ != nullptr)
+      make_room(selection, *writers_);
     erased = erase_by_sql(cleared, resolved_, selection, hold, options_.key, outcome_.run_id);
   }
   if (!resolved_.recorded_key.empty())
@@ -184,9 +186,8 @@ bool Execution::may_be_set_free() const {
       going.push_back(edge.bond.child.oid);
   return std::any_of(resolved_.edges.begin(), resolved_.edges.end(), [&](const Edge& edge) {
     const Oid child = edge.bond.child.oid;
-    return edge.action == EdgeAction::refuse && std::any_of(going.begin(), going.end(), [&](Oid table) {
-             return table == child || catalog::inherits_from(table, child) || catalog::inherits_from(child, table);
-           });
+    return edge.action == EdgeAction::refuse &&
+           std::any_of(going.begin(), going.end(), [&](Oid table) { return catalog::share_rows(table, child); });
   });
 }
 

@@ -3,6 +3,7 @@
 #include "extension/server/fuse.hpp"
 #include "extension/server/holds.hpp"
 #include "extension/server/resolve.hpp"
+#include "extension/server/room.hpp"
 #include "extension/server/run.hpp"
 #include "extension/server/select.hpp"
 #include "extension/server/verify.hpp"
@@ -30,6 +31,9 @@ public:
     activity_ = activity;
   }
 
+  /// Before an update, gives back what these transactions have replaced on the pages of its rows.
+  void make_room_of(const Writers* writers) { writers_ = writers; }
+
   /// Changes the victims of one batch that go, under the active snapshot that chose them. With guards, the rows on the
   /// path are held and activity is judged again. Returns the victims that stayed though they may be victims still, for
   /// another try: locked, changed, blocked where others may set them free; the outcome is told of the rest.
@@ -48,6 +52,7 @@ private:
   Outcome& outcome_;
   Kin* kin_ = nullptr;
   std::vector<Arrivals>* activity_ = nullptr;
+  const Writers* writers_ = nullptr;
   std::vector<core::RowKey> again_;          ///< victims that changed, by the places of their present versions
   std::unordered_set<core::RowKey> waiting_; ///< victims of the last pass whose subject had changed
   std::optional<LegalHolds> holds_;          ///< as they stand for this transaction

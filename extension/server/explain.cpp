@@ -78,7 +78,7 @@ private:
   /// How a committed run goes about it.
   void walk() {
     push_latest_snapshot();
-    const Strategy strategy = choose_strategy(resolved_, cutoff_, false);
+    const Strategy strategy = choose_strategy(resolved_, cutoff_, {});
     pop_snapshot();
     add("walk", resolved_.rule.target.label(), Text(),
         std::string("retention.run: over ") + (walk_name(strategy.way)[0] == 'b' ? "the blocks: " : "a list: ") +

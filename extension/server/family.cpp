@@ -137,11 +137,8 @@ private:
 
   /// Whether anything can hang on the rows of a table that go along.
   bool is_parent(const core::Relation& table) const {
-    return std::any_of(resolved_.edges.begin(), resolved_.edges.end(), [&](const Edge& edge) {
-      const Oid parent = edge.bond.parent.oid;
-      return parent == table.oid || catalog::inherits_from(table.oid, parent) ||
-             catalog::inherits_from(parent, table.oid);
-    });
+    return std::any_of(resolved_.edges.begin(), resolved_.edges.end(),
+                       [&](const Edge& edge) { return catalog::share_rows(edge.bond.parent.oid, table.oid); });
   }
 
   /// Locks dependents, or looks at them. One that was changed or deleted meanwhile has its victims judged again.

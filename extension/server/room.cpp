@@ -1,25 +1,64 @@
 #include "extension/server/room.hpp"
 
-#include "extension/boundary/guard.hpp"
+#include <algorithm>
 
 namespace pg_retention::server {
+namespace {
 
-void make_room(Oid leaf, const std::vector<core::RowKey>& rows) {
-  boundary::server([&] {
-    Relation const table = boundary::open_leaf(leaf, RowExclusiveLock);
-    const bool is_heap = table->rd_rel->relam == HEAP_TABLE_AM_OID;
-    BlockNumber last = InvalidBlockNumber;
-    for (std::size_t at = 0; is_heap && at < rows.size(); ++at) {
-      if (core::block_of(rows[at]) == last)
-        continue;
-      CHECK_FOR_INTERRUPTS();
-      last = core::block_of(rows[at]);
-      Buffer const buffer = ReadBuffer(table, last);
+using core::Fate;
+
+/// Whether every version on the page that was replaced or removed, or is being so, is one of `ours`. The page is
+/// share-locked.
+bool is_replaced_by(const Writers& ours, Page page) {
+  const OffsetNumber last = PageGetMaxOffsetNumber(page);
+  for (OffsetNumber offset = FirstOffsetNumber; offset <= last; ++offset) {
+    ItemId const item = PageGetItemId(page, offset);
+    if (!ItemIdIsNormal(item))
+      continue;
+    auto* const tuple = reinterpret_cast<HeapTupleHeader>(PageGetItem(page, item));
+    const std::uint16_t mask = tuple->t_infomask;
+    if ((mask & HEAP_XMAX_INVALID) != 0 || HEAP_XMAX_IS_LOCKED_ONLY(mask))
+      continue;
+    if (ours.count(HeapTupleHeaderGetUpdateXid(tuple)) == 0)
+      return false;
+  }
+  return true;
+}
+
+/// The same for the victims [first, last) of one leaf. Runs inside server().
+void make_room_in_leaf(Oid leaf, const Victim* first, const Victim* last, const Writers& ours) {
+  Relation const table = boundary::open_leaf(leaf, RowExclusiveLock);
+  BlockNumber done = InvalidBlockNumber;
+  for (const Victim* victim = first; victim != last; ++victim) {
+    const BlockNumber block = core::block_of(victim->key);
+    if (victim->fate != Fate::goes || block == done)
+      continue;
+    CHECK_FOR_INTERRUPTS();
+    done = block;
+    Buffer const buffer = ReadBuffer(table, block);
+    LockBuffer(buffer, BUFFER_LOCK_SHARE);
+    const bool is_ours = is_replaced_by(ours, BufferGetPage(buffer));
+    LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+    if (is_ours)
       heap_page_prune_opt(table, buffer);
-      ReleaseBuffer(buffer);
-    }
-    table_close(table, NoLock);
-  });
+    ReleaseBuffer(buffer);
+  }
+  table_close(table, NoLock);
+}
+
+} // namespace
+
+void make_room(const Selection& selection, const Writers& ours) {
+  const std::vector<Victim>& victims = selection.victims;
+  for (std::size_t first = 0; first < victims.size();) {
+    const std::uint16_t leaf = core::leaf_of(victims[first].key);
+    std::size_t last = first;
+    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf)
+      ++last;
+    boundary::server(
+        [&] { make_room_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last, ours); });
+    first = last;
+  }
 }
 
 } // namespace pg_retention::server

@@ -1,15 +1,18 @@
 #pragma once
-#include "extension/boundary/postgres.hpp"
-#include "extension/core/rows.hpp"
+#include "extension/server/select.hpp"
 
-#include <vector>
+#include <unordered_set>
 
 /// Room for new versions of rows on the pages where the rows are.
 namespace pg_retention::server {
 
-/// Gives back, on the pages of these rows of one leaf (in physical order), what earlier transactions have replaced and
-/// nobody can see any more, as a reader of the page would; pages that somebody is using are left as they are. A
-/// statement that goes to rows by their places does not do so itself. Nothing where the leaf is no heap.
-void make_room(Oid leaf, const std::vector<core::RowKey>& rows);
+/// Transactions that updated rows.
+using Writers = std::unordered_set<TransactionId>;
+
+/// Gives back, on the pages of victims that go, the versions that `ours` have replaced and nobody can see any more, as
+/// a reader of the page would; a statement that goes to rows by their places does not do so itself. A page on which
+/// somebody else has replaced or removed a row is left as it is: the run may have to follow that row to its present
+/// version. So is one that is being used. Only for leaves of the access method heap.
+void make_room(const Selection& selection, const Writers& ours);
 
 } // namespace pg_retention::server

@@ -13,8 +13,8 @@ void Spool::sort() {
   const auto in_place = [](const Candidate& a, const Candidate& b) { return a.row < b.row; };
   if (!std::is_sorted(rows_.begin(), rows_.end(), in_place))
     std::sort(rows_.begin(), rows_.end(), in_place);
-  if (in_turns_)
-    core::take_turns(rows_, [](const Candidate& candidate) { return candidate.row; });
+  if (in_turns_ != 0)
+    core::take_turns(rows_, in_turns_, [](const Candidate& candidate) { return candidate.row; });
 }
 
 void Spool::settle() {

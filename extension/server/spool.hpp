@@ -18,8 +18,8 @@ struct Candidate {
 
 class Spool {
 public:
-  /// Keeps about `memory` bytes at most. With `in_turns`, its order is that of rows which are updated; core/turns.hpp.
-  explicit Spool(std::size_t memory, bool in_turns = false)
+  /// Keeps about `memory` bytes at most. With `in_turns`, so many rows at a time are in the order of core/turns.hpp.
+  explicit Spool(std::size_t memory, std::size_t in_turns = 0)
       : most_(std::max<std::size_t>(memory / sizeof(Candidate), 1024)), in_turns_(in_turns) {}
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
@@ -41,7 +41,7 @@ public:
 
 private:
   std::size_t most_;
-  bool in_turns_;
+  std::size_t in_turns_;
   std::vector<Candidate> rows_; ///< the last ones
   BufFile* file_ = nullptr;     ///< those before
   std::uint64_t written_ = 0;

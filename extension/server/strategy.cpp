@@ -125,9 +125,21 @@ private:
 
 const char* walk_name(Way way) { return way == Way::keys || way == Way::ranges ? "blocks" : "list"; }
 
-Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_sliced) {
+bool can_take_turns(const Resolved& resolved) {
+  // In a smaller table the planner may prefer to read it whole, which would give back what others have replaced too.
+  constexpr BlockNumber fewest_pages = 1024;
+  const core::Rule& rule = resolved.rule;
+  if (rule.set_clause.empty() || !resolved.edges.empty() || !has_versions_throughout(rule.target))
+    return false;
+  const std::vector<core::Relation> leaves = catalog::leaves(rule.target);
+  return leaves.size() == 1 && blocks_of(leaves.front().oid) >= fewest_pages && !catalog::sets_off_changes(rule.target);
+}
+
+Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, Bounds bounds) {
   const core::Rule& rule = resolved.rule;
   const settings::Walk forced = settings::walk();
+  // Few rows of many pages would have as many pages logged whole after a checkpoint.
+  const bool takes_turns = !bounds.is_limited && can_take_turns(resolved);
   std::string reason;
   if (forced == settings::Walk::list) {
     reason = "retention.walk is list";
@@ -140,24 +152,27 @@ Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_s
     if (!is_update && may_walk_blocks(rule) && rule.activities.empty() && path_has_versions(rule))
       return {Way::keys, because + "; the keys of the expired subjects are looked up in memory"};
     std::string why_not = why_not_ranges(rule, cutoff);
-    if (is_update && why_not.empty() && forced == settings::Walk::automatic)
-      why_not = "the rows of a page are updated in turns, each in the room that others have left";
+    if (is_update && why_not.empty() && forced == settings::Walk::automatic && takes_turns)
+      why_not = "updates take turns";
     // An updated row may come to lie in a block to come; it is known there by who wrote it, if that can only be the
     // run.
-    if (is_update && why_not.empty() && (is_sliced || !resolved.edges.empty() || catalog::has_triggers(rule.target)))
+    if (is_update && why_not.empty() &&
+        (bounds.is_sliced || !resolved.edges.empty() || catalog::has_triggers(rule.target)))
       why_not = "updated rows could not be told from others";
     if (why_not.empty())
       return {Way::ranges, because + "; each range of blocks is judged by the policy's statement"};
     reason = because + ", but " + why_not;
   }
+  if (takes_turns)
+    reason += "; the rows of a page are updated in turns, in the room that others have left";
   if (follows_from_versions(rule))
-    return {Way::versions, reason + "; rows chosen at the start are recognised by their versions"};
-  return {Way::judged, reason + "; each batch is judged again by the policy's whole statement"};
+    return {Way::versions, reason + "; rows chosen at the start are recognised by their versions", takes_turns};
+  return {Way::judged, reason + "; each batch is judged again by the policy's whole statement", takes_turns};
 }
 
 Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves,
-                       core::Slice slice)
-    : Remembered(rule) {
+                       core::Slice slice, std::size_t in_turns)
+    : Remembered(rule, strategy.takes_turns ? in_turns : 0) {
   try {
     fill(strategy, rule, cutoff, leaves, slice);
   } catch (const std::exception&) {
@@ -166,8 +181,8 @@ Remembered::Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz c
   }
 }
 
-Remembered::Remembered(const core::Rule& rule)
-    : chains_(rule.path.size()), list_(settings::work_mem() / 2, !rule.set_clause.empty()) {}
+Remembered::Remembered(const core::Rule& rule, std::size_t in_turns)
+    : chains_(rule.path.size()), list_(settings::work_mem() / 2, in_turns) {}
 
 void Remembered::add(RowKey row) {
   list_.add({row, 0, 0});

@@ -17,25 +17,39 @@ enum class Way {
 
 struct Strategy {
   Way way;
-  std::string reason; ///< for people
+  std::string reason;       ///< for people
+  bool takes_turns = false; ///< of an update over a list: the rows of a page go in turns, see core/turns.hpp
 };
 
 /// The word for a walk, as `retention.walk` has it: blocks or list.
 [[nodiscard]] const char* walk_name(Way way);
 
-/// Chooses the way for a policy, under the active snapshot. `is_sliced`: other sessions work on the same target.
-[[nodiscard]] Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, bool is_sliced);
+/// How a run is bounded, as far as its way depends on it.
+struct Bounds {
+  bool is_sliced = false;  ///< other sessions work on the same target
+  bool is_limited = false; ///< it ends after some rows
+};
+
+/// Chooses the way for a policy, under the active snapshot.
+[[nodiscard]] Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, Bounds bounds);
+
+/// Whether the rows of a page may be updated in turns, and what one has replaced be given back before the next: where
+/// nothing but the run's own statement replaces rows in its transactions, so that a version which is given back is of a
+/// row that is done; where that statement goes to the rows of one table, not to the same places of each partition; and
+/// where the table is large enough for that to matter.
+[[nodiscard]] bool can_take_turns(const Resolved& resolved);
 
 /// What a run remembers over its batches. Nothing of it is a place alone: a place means a row only together with the
 /// transaction that wrote it.
 class Remembered {
 public:
   /// Reads what the way needs, under the active snapshot of the run's first transaction. Where it does not fit
-  /// retention.work_mem, `strategy` becomes `judged`, whose list may spill to disk.
-  Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice);
+  /// retention.work_mem, `strategy` becomes `judged`, whose list may spill to disk. So many rows take turns at a time.
+  Remembered(Strategy& strategy, const core::Rule& rule, TimestampTz cutoff, core::Leaves& leaves, core::Slice slice,
+             std::size_t in_turns);
 
   /// An empty list of rows, for one that is read in parts.
-  explicit Remembered(const core::Rule& rule);
+  explicit Remembered(const core::Rule& rule, std::size_t in_turns = 0);
   void add(core::RowKey row);
   /// Ends the adding.
   void close() { list_.close(); }

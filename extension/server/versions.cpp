@@ -65,9 +65,10 @@ Fate fate_on(Page page, RowKey& row, TransactionId xmin) {
   return fate;
 }
 
-/// A page of a table, pinned and share-locked while it is looked at; InvalidBuffer where the table has become shorter.
-Buffer open_page(Relation table, BlockNumber block) {
-  if (block >= RelationGetNumberOfBlocks(table))
+/// A page of a table that has so many `blocks`, pinned and share-locked while it is looked at; InvalidBuffer where the
+/// table has become shorter.
+Buffer open_page(Relation table, BlockNumber blocks, BlockNumber block) {
+  if (block >= blocks)
     return InvalidBuffer;
   Buffer const buffer = ReadBuffer(table, block);
   LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -81,6 +82,8 @@ void look_in_leaf(Oid leaf, RowKey* first, RowKey* last, const std::uint32_t* xm
     std::fill(fates, fates + (last - first), Fate::gone);
     return;
   }
+  // It cannot become shorter while it is open.
+  const BlockNumber blocks = RelationGetNumberOfBlocks(table);
   Buffer buffer = InvalidBuffer;
   BlockNumber open = InvalidBlockNumber;
   for (RowKey* row = first; row != last; ++row) {
@@ -89,7 +92,7 @@ void look_in_leaf(Oid leaf, RowKey* first, RowKey* last, const std::uint32_t* xm
         UnlockReleaseBuffer(buffer);
       CHECK_FOR_INTERRUPTS();
       open = core::block_of(*row);
-      buffer = open_page(table, open);
+      buffer = open_page(table, blocks, open);
     }
     const std::size_t at = row - first;
     fates[at] = BufferIsValid(buffer)
@@ -109,10 +112,10 @@ void distrust(core::Step& step, std::uint32_t number) {
 
 /// Looks at one watched page, where its stamp is another than last time. True where no row on it lost its trust.
 /// Runs inside server().
-bool look_at_page(Relation table, core::Step& step, std::uint32_t number) {
+bool look_at_page(Relation table, BlockNumber blocks, core::Step& step, std::uint32_t number) {
   core::WatchedPage& page = step.pages[number];
   const std::uint32_t end = step.end_of(number);
-  Buffer const buffer = open_page(table, core::block_of(page.key));
+  Buffer const buffer = open_page(table, blocks, core::block_of(page.key));
   if (!BufferIsValid(buffer)) {
     distrust(step, number);
     return false;
@@ -216,8 +219,11 @@ Watch::Watch(core::Chains& chains, const core::Leaves& leaves)
     files_[leaf] = file_of(leaves.oid(static_cast<std::uint16_t>(leaf)));
 }
 
-void Watch::begin_batch() {
+void Watch::begin_batch(bool leaves_them_alone) {
   looked_ = 0;
+  is_known_ = leaves_them_alone && is_undisturbed();
+  if (leaves_them_alone)
+    alone_.begin();
   if (is_whole_)
     return;
   ++epoch_;
@@ -243,6 +249,7 @@ void Watch::note_pages(std::uint32_t chain) {
 }
 
 bool Watch::look(std::size_t first) {
+  const bool is_of_all = is_whole_ && first == 0;
   const auto in_order = [&](const PageOf& a, const PageOf& b) {
     return a.step != b.step ? a.step < b.step : a.page < b.page;
   };
@@ -257,13 +264,14 @@ bool Watch::look(std::size_t first) {
       Relation const table = try_table_open(leaves_.oid(leaf), AccessShareLock);
       // A table that was rewritten has its rows elsewhere: nothing known of it means anything.
       const bool is_same = table != nullptr && table->rd_rel->relfilenode == files_[leaf];
+      const BlockNumber blocks = is_same ? RelationGetNumberOfBlocks(table) : 0;
       bool all_hold = is_same;
       for (; first < pages_.size() && pages_[first].step == number &&
              core::leaf_of(step.pages[pages_[first].page].key) == leaf;
            ++first) {
         CHECK_FOR_INTERRUPTS();
         if (is_same)
-          all_hold &= look_at_page(table, step, pages_[first].page);
+          all_hold &= look_at_page(table, blocks, step, pages_[first].page);
         else
           distrust(step, pages_[first].page);
       }
@@ -272,17 +280,20 @@ bool Watch::look(std::size_t first) {
       return all_hold;
     });
   }
+  is_known_ = is_of_all && alone_.still();
   return holds;
 }
 
 bool Watch::look_at_new() {
-  if (looked_ < pages_.size())
+  if (looked_ < pages_.size() && !is_undisturbed())
     has_lost_ |= !look(looked_);
   looked_ = pages_.size();
   return !has_lost_;
 }
 
 bool Watch::holds() {
+  if (is_undisturbed())
+    return true;
   const bool holds = look(0);
   has_lost_ |= !holds;
   return holds;

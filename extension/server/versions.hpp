@@ -1,5 +1,6 @@
 #pragma once
 #include "extension/core/chains.hpp"
+#include "extension/server/alone.hpp"
 #include "extension/server/select.hpp"
 
 #include <vector>
@@ -30,15 +31,17 @@ void follow_versions(std::vector<core::RowKey>& rows, const core::Leaves& leaves
 [[nodiscard]] Oid file_of(Oid leaf);
 
 /// A watch over chains: which of those that a batch relies on are still as they were judged. It never waits, locks
-/// nothing, and writes nothing: a page whose stamp has not changed has its rows unchanged, and only others are read.
+/// nothing, and writes nothing: a page whose stamp has not changed has its rows unchanged, and only others are read;
+/// none is where nobody else has written since all were looked at.
 class Watch {
 public:
   /// To be made in the transaction that read the chains.
   Watch(core::Chains& chains, const core::Leaves& leaves);
 
   /// Begins a batch: nothing is relied on. Where the last one relied on most pages, all of them are looked at from now
-  /// on, which is less work than to tell them apart.
-  void begin_batch();
+  /// on, which is less work than to tell them apart. `leaves_them_alone`: the batch itself changes no row that is
+  /// watched, and sets off no such change.
+  void begin_batch(bool leaves_them_alone);
   /// Relies on a chain.
   void rely_on(std::uint32_t chain) {
     if (is_whole_ || relied_[chain] == epoch_)
@@ -51,6 +54,8 @@ public:
   bool look_at_new();
   /// Looks at all of them again; false where a row on them has changed, which may be one that nothing relied on.
   [[nodiscard]] bool holds();
+  /// To be called right before the batch is committed.
+  void end_batch() { (void)alone_.still(); }
 
 private:
   core::Chains& chains_;
@@ -65,8 +70,11 @@ private:
   std::size_t looked_ = 0;    ///< so many of them were looked at
   bool is_whole_ = false;     ///< pages_ has every page, in order
   bool has_lost_ = false;     ///< whether any row has ever changed
+  Alone alone_;
+  bool is_known_ = false; ///< whether every page was looked at since alone_ began
 
   void note_pages(std::uint32_t chain);
+  [[nodiscard]] bool is_undisturbed() { return is_known_ = is_known_ && alone_.still(); }
   [[nodiscard]] bool look(std::size_t first);
 };
 

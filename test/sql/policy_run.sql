@@ -184,6 +184,52 @@ SELECT 'TRUNCATE tick', 'INSERT INTO tick SELECT g, 2 + 2 * (g % 20), now() - in
        format('SELECT is(last(''affected'')::bigint, (SELECT count(*) FROM tick), %L)', format('G4 %s, walk %s: and counted once', policy, w))
   FROM unnest('{auto,blocks,list}'::text[]) w, unnest('{tick_path,tick_own}'::text[]) policy \gexec
 
+-- Updates over full pages: the rows of a page take turns, so that most new versions find room on it; one statement finds none.
+CREATE TABLE full_page (id int PRIMARY KEY, at timestamptz, note text, status text);
+CREATE FUNCTION fill_pages() RETURNS void LANGUAGE sql AS $$
+    TRUNCATE full_page;
+    INSERT INTO full_page SELECT g, now() - interval '9 days', repeat('x', 100), 'open' FROM generate_series(1, 64000) g $$;
+-- How many times as large as before.
+CREATE TABLE full_before (pages numeric, keys numeric);
+CREATE FUNCTION pages_grown() RETURNS numeric LANGUAGE sql AS $$ SELECT pg_relation_size('policy_run.full_page') / pages FROM policy_run.full_before $$;
+CREATE FUNCTION keys_grown() RETURNS numeric LANGUAGE sql AS $$ SELECT pg_relation_size('policy_run.full_page_pkey') / keys FROM policy_run.full_before $$;
+SELECT fill_pages() \gset
+INSERT INTO full_before SELECT pg_relation_size('full_page'), pg_relation_size('full_page_pkey');
+UPDATE full_page SET status = 'over';
+SELECT cmp_ok(pages_grown(), '>=', 1.9, 'one UPDATE nearly doubles a full table');
+SELECT cmp_ok(keys_grown(), '>=', 1.9, 'and its index');
+SELECT retention.add_policy('full_versions', 'full_page', '1 day', 'at', condition => $$target.status = 'open'$$, action => 'update', set_clause => $$status = 'over'$$) \gset
+SELECT retention.add_policy('full_judged', 'full_page', '1 day', 'at', condition => $$target.status IN (SELECT 'open')$$, action => 'update', set_clause => $$status = 'over'$$) \gset
+SELECT 'DO $$ BEGIN PERFORM fill_pages(); END $$',
+       format('DO $$ DECLARE r retention.result; BEGIN CALL retention.run(%L, batch_rows => 1000, result => r); END $$', policy),
+       format('SELECT is((SELECT count(*) FROM full_page WHERE status = ''over''), 64000::bigint, %L)', policy || ': every row is updated'),
+       format('SELECT cmp_ok(pages_grown(), ''<'', 1.6, %L)', policy || ': updates in batches find room on the pages of the rows'),
+       format('SELECT cmp_ok(keys_grown(), ''<'', 1.6, %L)', policy || ': and the index has most of them already')
+  FROM unnest('{full_versions,full_judged}'::text[]) policy \gexec
+
+-- Where an update may set off other changes of the table, or names more than one table, its rows take no turns.
+SELECT fill_pages() \gset
+CREATE FUNCTION bump() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE policy_run.full_page SET note = note || '!' WHERE id = 2; RETURN NULL; END $$;
+CREATE TABLE turn (id serial, on_it text, off_it text, takes boolean, claim text);
+INSERT INTO turn (on_it, off_it, takes, claim) VALUES
+    ('SELECT 1', 'SELECT 1', true, 'nothing of the kind'),
+    ('CREATE TRIGGER t AFTER UPDATE OF status ON full_page FOR EACH ROW WHEN (old.id IN (1, 3)) EXECUTE FUNCTION bump()', 'DROP TRIGGER t ON full_page', false, 'a trigger that changes a row twice whose turn comes later'),
+    ('CREATE RULE t AS ON UPDATE TO full_page DO ALSO SELECT 1', 'DROP RULE t ON full_page', false, 'a rule'),
+    ('ALTER TABLE full_page ADD COLUMN up int REFERENCES full_page ON UPDATE CASCADE', 'ALTER TABLE full_page DROP COLUMN up', false, 'a key to the table itself that follows it'),
+    ('ALTER TABLE full_page ADD COLUMN up int REFERENCES full_page', 'ALTER TABLE full_page DROP COLUMN up', true, 'a key to the table itself that does not'),
+    ('CREATE TABLE full_heir () INHERITS (full_page)', 'DROP TABLE full_heir', false, 'heirs');
+SELECT on_it, 'DO $$ DECLARE r retention.result; BEGIN CALL retention.run(''full_versions'', batch_rows => 16000, result => r); END $$',
+       format('SELECT %s(last(''reason''), ''the rows of a page are updated in turns'', %L)', CASE WHEN takes THEN 'matches' ELSE 'doesnt_match' END, 'turns: ' || claim),
+       format('SELECT is(last(''affected''), ''64000'', %L)', 'G9 every row is updated once: ' || claim), format('SELECT is((SELECT count(*) FROM full_page WHERE status = ''over''), 64000::bigint, %L)', 'and none is left: ' || claim),
+       off_it, 'DO $$ BEGIN PERFORM fill_pages(); END $$'
+  FROM turn ORDER BY id \gexec
+CALL retention.run('full_versions', max_rows => 10) \gset
+SELECT doesnt_match(last('reason'), 'in turns', 'a run of so many rows does not go to as many pages for them');
+CREATE TABLE full_child (page_id int REFERENCES full_page, status text);
+SELECT retention.alter_policy('full_versions', dependents => 'cascade') \gset
+CALL retention.run('full_versions') \gset
+SELECT doesnt_match(last('reason'), 'in turns', 'rows that are updated with their dependents take no turns');
+
 -- ---- Limits ----
 
 SELECT fill() \gset

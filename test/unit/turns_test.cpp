@@ -5,8 +5,8 @@
 namespace pg_retention::core {
 namespace {
 
-std::vector<RowKey> in_turns(std::vector<RowKey> rows) {
-  take_turns(rows, [](RowKey row) { return row; });
+std::vector<RowKey> in_turns(std::vector<RowKey> rows, std::size_t at_a_time = most_rows_in_turns) {
+  take_turns(rows, at_a_time, [](RowKey row) { return row; });
   return rows;
 }
 
@@ -24,9 +24,15 @@ TEST(Turns, RowsOfAPageGoOneAfterTheOther) {
             (std::vector<RowKey>{row_key(0, 1, 1), row_key(0, 2, 5), row_key(0, 1, 2), row_key(0, 2, 6)}));
 }
 
-TEST(Turns, ALeafIsDoneBeforeTheNextBegins) {
-  const std::vector<RowKey> rows{row_key(0, 1, 1), row_key(0, 1, 2), row_key(1, 1, 1), row_key(1, 1, 2)};
-  EXPECT_EQ(in_turns(rows), rows);
+TEST(Turns, TheSameBlockOfAnotherLeafIsAnotherPage) {
+  EXPECT_EQ(in_turns({row_key(0, 1, 1), row_key(0, 1, 2), row_key(1, 1, 1), row_key(1, 1, 2)}),
+            (std::vector<RowKey>{row_key(0, 1, 1), row_key(1, 1, 1), row_key(0, 1, 2), row_key(1, 1, 2)}));
+}
+
+TEST(Turns, FewerRowsAtATimeAreDoneBeforeTheNext) {
+  EXPECT_EQ(in_turns(full_pages(4, 2), 4),
+            (std::vector<RowKey>{row_key(0, 0, 1), row_key(0, 1, 1), row_key(0, 0, 2), row_key(0, 1, 2),
+                                 row_key(0, 2, 1), row_key(0, 3, 1), row_key(0, 2, 2), row_key(0, 3, 2)}));
 }
 
 TEST(Turns, ATurnHasOneInEightRowsOfAPage) {
