@@ -66,8 +66,11 @@ Authority act_as(Oid role, const std::string& zone) {
     set("TimeZone", zone.c_str());
     // The way through indexes costs what the victims cost; it must not be left for a table that is read whole in a
     // moment now, and in ten when it has grown.
-    if (random_page_cost > dearest_jump * seq_page_cost)
-      set("random_page_cost", std::to_string(dearest_jump * seq_page_cost).c_str());
+    if (random_page_cost > dearest_jump * seq_page_cost) {
+      char text[32];
+      snprintf(text, sizeof text, "%.17g", dearest_jump * seq_page_cost);
+      set("random_page_cost", text);
+    }
     const int timeout = shorter_timeout(LockTimeout, settings::lock_timeout());
     if (timeout != LockTimeout) {
       char text[32];

@@ -46,7 +46,8 @@ void BatchRun::fill(Hold hold, Done& done) {
   Watch* const watch = remembered_->watch();
   // Where nothing has to be gathered, rows go as they are found, and the clock is looked at in between.
   const bool streams = resolved_->edges.empty() && why_not_direct(*resolved_).empty();
-  constexpr std::size_t most_at_once = 4096; // between two looks at the clock
+  // What comes to the tables of activities is asked for once for all of them.
+  const bool gathers = !streams || !resolved_->rule.activities.empty();
   std::size_t most = within_limits(streams ? most_streamed() : pace().next());
   if (kin_ && source.position() < kin_until_)
     most = std::min<std::size_t>(most, kin_until_ - source.position());
@@ -59,8 +60,8 @@ void BatchRun::fill(Hold hold, Done& done) {
   do {
     Selection part(leaves_, 0);
     do
-      source.read(std::min(most - done.rows - part.victims.size(), streams ? most_at_once : most), part.victims);
-    while (!streams && !source.at_end() && done.rows + part.victims.size() < most && has_time());
+      source.read(most - done.rows - part.victims.size(), part.victims);
+    while (gathers && !source.at_end() && done.rows + part.victims.size() < most && has_time());
     outcome_.failed += failures_.leave_out(part.victims);
     trust(part);
     change_part(execution, part, hold, done);
@@ -185,13 +186,8 @@ void BatchRun::count_subjects(const std::vector<RowKey>& subjects, Done& done) {
 void BatchRun::keep(const Done& done) {
   if (strategy_->way == Way::ranges && !resolved_->rule.set_clause.empty() && TransactionIdIsValid(done.xid))
     remembered_->source().note_written(done.xid);
-  if (strategy_->takes_turns && TransactionIdIsValid(done.xid)) {
-    // Without some of them a page or two more are not given back.
-    constexpr std::size_t most_writers = 65536;
-    if (writers_.size() == most_writers)
-      writers_.clear();
-    writers_.insert(done.xid);
-  }
+  if (strategy_->takes_turns && TransactionIdIsValid(done.xid))
+    writers_.add(done.xid);
   for (const Victim& victim : done.stayed)
     again_->add({victim.key, 0, static_cast<std::uint32_t>(victim.fate)});
   again_->settle();

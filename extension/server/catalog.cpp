@@ -206,10 +206,13 @@ bool has_triggers(const core::Relation& relation) {
 
 bool sets_off_changes(const core::Relation& relation) {
   return has_triggers(relation) ||
-         boundary::single("SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = $1 UNION ALL "
-                          "SELECT 1 FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND c.conrelid = $1 AND "
-                          "c.confrelid = $1 AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
-                          {Arg::oid(relation.oid)})
+         boundary::single(
+             "WITH part (oid) AS (SELECT relid FROM pg_catalog.pg_partition_tree($1) UNION SELECT relid FROM "
+             "pg_catalog.pg_partition_ancestors($1) UNION SELECT $1) "
+             "SELECT 1 FROM pg_catalog.pg_rewrite r JOIN part ON r.ev_class = part.oid UNION ALL "
+             "SELECT 1 FROM pg_catalog.pg_constraint c JOIN part ON c.conrelid = part.oid WHERE c.contype = "
+             "'f' AND c.confrelid IN (SELECT oid FROM part) AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
+             {Arg::oid(relation.oid)})
              .has_value();
 }
 

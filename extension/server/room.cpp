@@ -1,7 +1,5 @@
 #include "extension/server/room.hpp"
 
-#include <algorithm>
-
 namespace pg_retention::server {
 namespace {
 
@@ -19,7 +17,7 @@ bool is_replaced_by(const Writers& ours, Page page) {
     const std::uint16_t mask = tuple->t_infomask;
     if ((mask & HEAP_XMAX_INVALID) != 0 || HEAP_XMAX_IS_LOCKED_ONLY(mask))
       continue;
-    if (ours.count(HeapTupleHeaderGetUpdateXid(tuple)) == 0)
+    if (!ours.has(HeapTupleHeaderGetUpdateXid(tuple)))
       return false;
   }
   return true;

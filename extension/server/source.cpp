@@ -201,7 +201,8 @@ ListSource::ListSource(Spool& spool, const core::Leaves& leaves) : spool_(spool)
 }
 
 void ListSource::read(std::size_t most, std::vector<Victim>& victims) {
-  const std::vector<Candidate> candidates = spool_.read(next_, std::min(most, most_));
+  constexpr std::size_t most_at_once = 4096; // between two looks at the clock
+  const std::vector<Candidate> candidates = spool_.read(next_, std::min({most, most_, most_at_once}));
   std::vector<RowKey> rows;
   std::vector<std::uint32_t> xmins;
   for (const Candidate& candidate : candidates) {
