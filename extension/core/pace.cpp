@@ -21,7 +21,8 @@ double median(std::vector<double> values) {
 
 Pace::Pace(int target_ms, std::size_t most)
     : target_(std::int64_t{target_ms} * 1000), most_(std::max(most, fewest)),
-      size_(std::min({first, std::max(first_a_ms * static_cast<std::size_t>(target_ms), fewest), most_})) {}
+      size_(std::min({first, std::max(first_a_ms * static_cast<std::size_t>(target_ms), fewest), most_})),
+      worst_(static_cast<double>(most_)) {}
 
 /// Learns how many rows take as long as what a batch takes whatever its size, where that is more than half of the time;
 /// 0 where it is less. A line through the latest batches, by the medians of its slope and height, which a few odd
@@ -56,10 +57,17 @@ void Pace::measured(std::size_t rows, std::int64_t microseconds) {
     latest_.erase(latest_.begin());
   latest_.push_back({rows, took});
   auto fitting = static_cast<std::size_t>(static_cast<std::int64_t>(rows) * target_ / took);
+  // What an odd moment has made of it is forgotten in a hundred batches; a dear stretch comes again before.
+  constexpr double forgotten = 1.02;
+  worst_ *= forgotten;
+  if (rows >= size_ / 2) // a remainder says little
+    worst_ = std::min(worst_, static_cast<double>(fitting));
   if (tells_nothing())
     fitting = size_ * 2;
   weigh();
   size_ = std::clamp(std::min(std::max(fitting, worthwhile_), size_ * 2), fewest, most_);
+  if (expects_stretches_)
+    size_ = std::clamp(std::min(size_, static_cast<std::size_t>(worst_ * 2)), fewest, most_);
 }
 
 } // namespace pg_retention::core

@@ -13,6 +13,10 @@ public:
 
   [[nodiscard]] std::size_t next() const { return size_; }
 
+  /// Rows come in stretches that cost more and less in turn, as those of core/turns.hpp do: from now on a batch is at
+  /// most twice as large as what lately fitted worst, so that the first of a dear stretch is no long one.
+  void expect_stretches() { expects_stretches_ = true; }
+
   /// Learns from a batch of `rows` rows that took `microseconds`. Grows at most twofold at once, so that one lucky
   /// batch does not make the next a long one; shrinks as far as it must. Where a batch of any size takes more than half
   /// of the time (a table that is read whole for want of an index), the rows get as much time again, though the batch
@@ -27,6 +31,8 @@ private:
   };
   std::int64_t target_;
   std::size_t most_, size_, worthwhile_ = 0;
+  bool expects_stretches_ = false;
+  double worst_;              ///< rows that fitted, the least of late
   std::vector<Batch> latest_; ///< the oldest first
 
   void weigh();

@@ -19,6 +19,19 @@ using RowKey = std::uint64_t;
 /// Leaf and block in one: what rows of one page have in common.
 [[nodiscard]] constexpr std::uint64_t page_of(RowKey key) { return key >> 16; }
 
+/// The RowKey of a row that is nothing else.
+[[nodiscard]] constexpr RowKey itself(RowKey key) { return key; }
+
+/// Calls `visit(first, last)` with the bounds of each stretch of rows of one leaf; `key_of` gives the RowKey of a row.
+template <class Row, class Key, class Visit>
+void for_each_leaf(const std::vector<Row>& rows, Key key_of, Visit visit) {
+  for (std::size_t first = 0, last = 0; first < rows.size(); first = last) {
+    while (last < rows.size() && leaf_of(key_of(rows[last])) == leaf_of(key_of(rows[first])))
+      ++last;
+    visit(first, last);
+  }
+}
+
 /// A number for each key, in one flat table: a look-up touches one cache line, which counts when every victim makes
 /// one. Grows by doubling; 16 bytes a slot, at most half full.
 class KeyNumbers {

@@ -157,6 +157,10 @@ void BatchRun::choose_rows() {
   else
     watch_activity();
   pop_snapshot();
+  if (strategy_->takes_turns) {
+    pace_.expect_stretches();
+    slow_pace_.expect_stretches();
+  }
   tell_strategy();
   if (!remembered_)
     return;

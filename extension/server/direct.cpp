@@ -219,15 +219,10 @@ std::string why_not_direct(const Resolved& resolved, const FamilyTree& tree, con
 Erased erase_direct(const Cleared&, Selection& selection) {
   Erased out;
   std::vector<Victim>& victims = selection.victims;
-  for (std::size_t first = 0; first < victims.size();) {
-    const std::uint16_t leaf = core::leaf_of(victims[first].key);
-    std::size_t last = first;
-    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf)
-      ++last;
-    out.affected +=
-        server([&] { return erase_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last); });
-    first = last;
-  }
+  core::for_each_leaf(victims, key_of, [&](std::size_t first, std::size_t last) {
+    const Oid leaf = selection.leaves.oid(core::leaf_of(victims[first].key));
+    out.affected += server([&] { return erase_in_leaf(leaf, &victims[first], victims.data() + last); });
+  });
   return out;
 }
 
@@ -250,19 +245,15 @@ Erased erase_direct(const Resolved& resolved, const FamilyTree& tree, const core
     rows.push_back(each.row);
     is_ours.push_back(each.is_ours ? 1 : 0);
   }
-  for (std::size_t first = 0; first < rows.size();) {
-    const std::uint16_t leaf = core::leaf_of(rows[first]);
-    std::size_t last = first;
-    while (last < rows.size() && core::leaf_of(rows[last]) == leaf)
-      ++last;
+  core::for_each_leaf(rows, core::itself, [&](std::size_t first, std::size_t last) {
+    const Oid leaf = leaves.oid(core::leaf_of(rows[first]));
     const bool is_whole =
-        server([&] { return erase_all_in_leaf(leaves.oid(leaf), &rows[first], rows.data() + last, &is_ours[first]); });
+        server([&] { return erase_all_in_leaf(leaf, &rows[first], rows.data() + last, &is_ours[first]); });
     if (!is_whole)
       throw core::Failure(core::sqlstate::serialization_failure,
-                          "a row of " + catalog::relation(leaves.oid(leaf), "of a dependent").label() +
+                          "a row of " + catalog::relation(leaf, "of a dependent").label() +
                               " was changed by somebody else while it was about to go");
-    first = last;
-  }
+  });
   out.dependents = count_dependents(resolved, tree);
   return out;
 }

@@ -48,15 +48,10 @@ void make_room_in_leaf(Oid leaf, const Victim* first, const Victim* last, const 
 
 void make_room(const Selection& selection, const Writers& ours) {
   const std::vector<Victim>& victims = selection.victims;
-  for (std::size_t first = 0; first < victims.size();) {
-    const std::uint16_t leaf = core::leaf_of(victims[first].key);
-    std::size_t last = first;
-    while (last < victims.size() && core::leaf_of(victims[last].key) == leaf)
-      ++last;
-    boundary::server(
-        [&] { make_room_in_leaf(selection.leaves.oid(leaf), &victims[first], victims.data() + last, ours); });
-    first = last;
-  }
+  core::for_each_leaf(victims, key_of, [&](std::size_t first, std::size_t last) {
+    const Oid leaf = selection.leaves.oid(core::leaf_of(victims[first].key));
+    boundary::server([&] { make_room_in_leaf(leaf, &victims[first], victims.data() + last, ours); });
+  });
 }
 
 } // namespace pg_retention::server

@@ -15,6 +15,7 @@ struct Victim {
   std::uint32_t chain;
   core::Fate fate;
 };
+[[nodiscard]] inline core::RowKey key_of(const Victim& victim) { return victim.key; }
 
 /// What one look at the data chose. Memory: 16 bytes a victim, some 60 a distinct subject.
 struct Selection {

@@ -93,14 +93,10 @@ RowKey next_version(RowKey row, const ItemPointerData& place) noexcept {
 
 std::vector<Fate> lock_rows(std::vector<RowKey>& rows, const core::Leaves& leaves, LockTupleMode mode) {
   std::vector<Fate> fates(rows.size(), Fate::goes);
-  for (std::size_t first = 0; first < rows.size();) {
-    const std::uint16_t leaf = core::leaf_of(rows[first]);
-    std::size_t last = first;
-    while (last < rows.size() && core::leaf_of(rows[last]) == leaf)
-      ++last;
-    boundary::server([&] { lock_in_leaf(leaves.oid(leaf), &rows[first], rows.data() + last, mode, &fates[first]); });
-    first = last;
-  }
+  core::for_each_leaf(rows, core::itself, [&](std::size_t first, std::size_t last) {
+    const Oid leaf = leaves.oid(core::leaf_of(rows[first]));
+    boundary::server([&] { lock_in_leaf(leaf, &rows[first], rows.data() + last, mode, &fates[first]); });
+  });
   return fates;
 }
 

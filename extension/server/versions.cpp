@@ -162,15 +162,11 @@ bool have_versions(const std::vector<RowKey>& rows, const core::Leaves& leaves) 
 std::vector<Fate> look_at_rows(std::vector<RowKey>& rows, const std::vector<std::uint32_t>* xmins,
                                const core::Leaves& leaves) {
   std::vector<Fate> fates(rows.size(), Fate::goes);
-  for (std::size_t first = 0; first < rows.size();) {
-    const std::uint16_t leaf = core::leaf_of(rows[first]);
-    std::size_t last = first;
-    while (last < rows.size() && core::leaf_of(rows[last]) == leaf)
-      ++last;
+  core::for_each_leaf(rows, core::itself, [&](std::size_t first, std::size_t last) {
+    const Oid leaf = leaves.oid(core::leaf_of(rows[first]));
     const std::uint32_t* writers = xmins != nullptr ? xmins->data() + first : nullptr;
-    server([&] { look_in_leaf(leaves.oid(leaf), &rows[first], rows.data() + last, writers, &fates[first]); });
-    first = last;
-  }
+    server([&] { look_in_leaf(leaf, &rows[first], rows.data() + last, writers, &fates[first]); });
+  });
   return fates;
 }
 

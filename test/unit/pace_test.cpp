@@ -109,3 +109,48 @@ TEST(Pace, AFewSlowBatchesAreNotTakenForWorkThatEveryBatchRepeats) {
     pace.measured(pace.next(), static_cast<std::int64_t>(pace.next()) * (i % 7 == 3 ? 60 : 10));
   EXPECT_LE(pace.next(), 10000U);
 }
+
+namespace {
+
+/// The longest batch, in microseconds, after the first two, over rows whose first turn of eight costs five times as
+/// much as the others.
+std::int64_t longest_over_turns(bool is_expected, std::size_t& batches) {
+  constexpr std::size_t turn = 45000, all = turn * 8 * 6;
+  Pace pace(100, 200000);
+  if (is_expected)
+    pace.expect_stretches();
+  std::int64_t longest = 0;
+  batches = 0;
+  for (std::size_t done = 0; done < all;) {
+    const std::size_t rows = std::min(pace.next(), all - done);
+    std::int64_t took = 1000;
+    for (std::size_t row = done; row < done + rows; ++row)
+      took += row / turn % 8 == 0 ? 10 : 2;
+    pace.measured(rows, took);
+    done += rows;
+    if (++batches > 2)
+      longest = std::max(longest, took);
+  }
+  return longest;
+}
+
+} // namespace
+
+TEST(Pace, TheFirstBatchOfADearStretchIsNoLongOne) {
+  std::size_t batches = 0, unaware = 0;
+  EXPECT_GT(longest_over_turns(false, unaware), 400000);
+  EXPECT_LT(longest_over_turns(true, batches), 250000);
+  EXPECT_LT(batches, 4 * unaware);
+}
+
+TEST(Pace, RemaindersDoNotMakeStretchesDear) {
+  Pace pace(100, 200000);
+  pace.expect_stretches();
+  for (int i = 0; i < 20; ++i)
+    pace.measured(pace.next(), static_cast<std::int64_t>(pace.next()) * 5);
+  const std::size_t before = pace.next();
+  pace.measured(1, 5000);
+  for (int i = 0; i < 12; ++i)
+    pace.measured(pace.next(), static_cast<std::int64_t>(pace.next()) * 5);
+  EXPECT_GE(pace.next(), before / 2);
+}

@@ -264,5 +264,13 @@ TEST(FamilySettle, AgreesWithASimpleRuleOnRandomFamilies) {
   }
 }
 
+TEST(Rows, ForEachLeafVisitsEachStretchOnce) {
+  const std::vector<RowKey> rows{row_key(0, 1, 1), row_key(0, 2, 1), row_key(3, 1, 1), row_key(0, 9, 1)};
+  std::vector<std::pair<std::size_t, std::size_t>> seen;
+  for_each_leaf(rows, itself, [&](std::size_t first, std::size_t last) { seen.emplace_back(first, last); });
+  EXPECT_EQ(seen, (std::vector<std::pair<std::size_t, std::size_t>>{{0, 2}, {2, 3}, {3, 4}}));
+  for_each_leaf(std::vector<RowKey>{}, itself, [](std::size_t, std::size_t) { FAIL(); });
+}
+
 } // namespace
 } // namespace pg_retention::core
