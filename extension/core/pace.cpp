@@ -67,7 +67,7 @@ void Pace::measured(std::size_t rows, std::int64_t microseconds) {
   weigh();
   size_ = std::clamp(std::min(std::max(fitting, worthwhile_), size_ * 2), fewest, most_);
   if (expects_stretches_)
-    size_ = std::clamp(std::min(size_, static_cast<std::size_t>(worst_ * 2)), fewest, most_);
+    size_ = std::clamp(std::min(size_, static_cast<std::size_t>(worst_ * 1.5)), fewest, most_);
 }
 
 } // namespace pg_retention::core

@@ -14,7 +14,7 @@ public:
   [[nodiscard]] std::size_t next() const { return size_; }
 
   /// Rows come in stretches that cost more and less in turn, as those of core/turns.hpp do: from now on a batch is at
-  /// most twice as large as what lately fitted worst, so that the first of a dear stretch is no long one.
+  /// most half as large again as what lately fitted worst, so that the first of a dear stretch is no long one.
   void expect_stretches() { expects_stretches_ = true; }
 
   /// Learns from a batch of `rows` rows that took `microseconds`. Grows at most twofold at once, so that one lucky
