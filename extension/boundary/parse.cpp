@@ -127,6 +127,32 @@ bool follows_from_rows(const std::string& select) {
   });
 }
 
+std::optional<std::vector<std::string>> columns_set_from_row(const std::string& update) {
+  List* const set = server([&]() -> List* {
+    List* const parsed = raw_parser(update.c_str(), RAW_PARSE_DEFAULT);
+    Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), update.c_str(), nullptr, 0, nullptr);
+    constexpr int whole_row = 0 - FirstLowInvalidHeapAttributeNumber;
+    Bitmapset* used = nullptr;
+    pull_varattnos(reinterpret_cast<Node*>(query->targetList), static_cast<Index>(query->resultRelation), &used);
+    if (query->hasSubLinks || bms_is_member(whole_row, used))
+      return NIL;
+    List* names = NIL;
+    for (int i = 0; i < list_length(query->targetList); ++i) {
+      const auto* entry = list_nth_node(TargetEntry, query->targetList, i);
+      if (IsA(entry->expr, SetToDefault))
+        return NIL;
+      names = lappend(names, entry->resname);
+    }
+    return names;
+  });
+  if (set == NIL)
+    return std::nullopt;
+  std::vector<std::string> names;
+  for (int i = 0; i < list_length(set); ++i)
+    names.emplace_back(static_cast<const char*>(list_nth(set, i)));
+  return names;
+}
+
 std::string equals(const std::string& column, const std::string& value, Oid type) {
   struct Names {
     const char* type;

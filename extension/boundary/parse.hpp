@@ -1,7 +1,9 @@
 #pragma once
 #include "extension/boundary/postgres.hpp"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 /// SQL that users give as part of a definition, held to be what it says it is by the server's own parser.
 namespace pg_retention::boundary {
@@ -24,6 +26,10 @@ void require_assignments(const std::string& text, const std::string& what);
 /// Whether what a SELECT gives follows from the rows of its FROM list alone: it holds no sub-query, and calls nothing
 /// whose answer may change.
 [[nodiscard]] bool follows_from_rows(const std::string& select);
+
+/// The columns that an UPDATE sets, where each value follows from columns of the row by themselves; nothing where one
+/// is a DEFAULT, looks at the whole row, or holds a sub-query.
+[[nodiscard]] std::optional<std::vector<std::string>> columns_set_from_row(const std::string& update);
 
 /// SQL that is true where `column` (SQL of this type) equals a value, by the type's own equality, whatever operators
 /// lie on anybody's search_path. Throws Failure 42883 for a type that has none.

@@ -269,15 +269,13 @@ namespace {
 /// The statement of a change over the rows `rows`, up to its RETURNING.
 std::string statement_of(const RowChange& change, const std::string& rows) {
   const bool is_update = !change.set_clause.empty();
-  // An update may move a row to another partition, which only the root knows how to do.
-  const bool through_root = (is_update || change.through_root) && change.root.oid != change.leaf.oid;
   const std::string table =
-      through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
+      change.through_root ? change.root.sql() : (change.leaf.kind == 'p' ? "" : "ONLY ") + change.leaf.sql();
   std::string sql = (is_update ? "UPDATE " : "DELETE FROM ") + table + " AS target";
   if (is_update)
     sql += " SET " + change.set_clause + "\n";
   sql += " WHERE target.ctid = ANY (" + rows + ")";
-  if (through_root)
+  if (change.through_root)
     sql += " AND target.tableoid = " + std::to_string(change.leaf.oid);
   return sql;
 }

@@ -119,7 +119,7 @@ struct Bond {
 struct RowChange {
   Relation leaf, root;       ///< the table the rows lie in, and the one the policy names
   std::string set_clause;    ///< of an update; empty: they are deleted
-  bool through_root = false; ///< the statement names the root, because its own triggers or rules must see it
+  bool through_root = false; ///< the statement names the root, where one on the leaf might do something else
   Relation archive;          ///< where deleted rows are put; oid 0: nowhere
   std::vector<std::string> archived_columns;
   std::int64_t run_id = 0; ///< written to the archive

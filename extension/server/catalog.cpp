@@ -197,9 +197,10 @@ std::vector<Column> columns(Oid relation) {
 
 bool has_triggers(const core::Relation& relation) {
   return boundary::single(
-             "SELECT 1 FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND (t.tgrelid = $1 OR "
-             "t.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree($1) p) OR "
-             "t.tgrelid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = $1)) LIMIT 1",
+             "WITH RECURSIVE below (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN "
+             "below "
+             "ON i.inhparent = below.oid) SELECT 1 FROM pg_catalog.pg_trigger t JOIN below ON t.tgrelid = below.oid "
+             "WHERE NOT t.tgisinternal LIMIT 1",
              {Arg::oid(relation.oid)})
       .has_value();
 }
@@ -207,9 +208,11 @@ bool has_triggers(const core::Relation& relation) {
 bool sets_off_changes(const core::Relation& relation) {
   return has_triggers(relation) ||
          boundary::single(
-             "WITH part (oid) AS (SELECT relid FROM pg_catalog.pg_partition_tree($1) UNION SELECT relid FROM "
-             "pg_catalog.pg_partition_ancestors($1) UNION SELECT $1) "
-             "SELECT 1 FROM pg_catalog.pg_rewrite r JOIN part ON r.ev_class = part.oid UNION ALL "
+             "WITH RECURSIVE below (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN "
+             "below "
+             "ON i.inhparent = below.oid), part AS (SELECT oid FROM below UNION SELECT relid FROM "
+             "pg_catalog.pg_partition_ancestors($1)) SELECT 1 FROM pg_catalog.pg_rewrite r JOIN part ON r.ev_class = "
+             "part.oid UNION ALL "
              "SELECT 1 FROM pg_catalog.pg_constraint c JOIN part ON c.conrelid = part.oid WHERE c.contype = "
              "'f' AND c.confrelid IN (SELECT oid FROM part) AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
              {Arg::oid(relation.oid)})

@@ -2,6 +2,7 @@
 
 #include "extension/core/failure.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/parts.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/verify.hpp"
 #include "extension/server/versions.hpp"
@@ -75,17 +76,22 @@ core::Relation archive_for(const Resolved& resolved, const core::Relation& leaf)
   return archive;
 }
 
+Parts parts_of_target(const core::Rule& rule) { return {rule.target, rule.set_clause}; }
+
 /// What shall happen to victims or dependents in one leaf.
-core::RowChange change_of(const Resolved& resolved, const core::Leaves& leaves, std::uint16_t leaf,
-                          std::int64_t run_id) {
+core::RowChange change_of(const Resolved& resolved, const Parts& parts_of_target, const core::Leaves& leaves,
+                          std::uint16_t leaf, std::int64_t run_id) {
   const core::Rule& rule = resolved.rule;
   core::RowChange change;
   change.leaf = catalog::relation(leaves.oid(leaf), "of a victim or dependent");
-  change.root = is_part_of(change.leaf, rule.target) ? rule.target : catalog::root_of(change.leaf);
-  // A right on the root is a right on its rows, also where none is granted on their partition.
-  change.through_root =
-      catalog::watches_statements(change.root) || !catalog::is_open(change.leaf.oid, ACL_SELECT | ACL_DELETE);
   change.set_clause = rule.set_clause;
+  if (is_part_of(change.leaf, rule.target)) {
+    change.root = rule.target;
+    change.through_root = parts_of_target.must_name_root(change.leaf);
+  } else {
+    change.root = catalog::root_of(change.leaf);
+    change.through_root = Parts(change.root, rule.set_clause).must_name_root(change.leaf);
+  }
   if (resolved.archive.oid != InvalidOid)
     archive_to(change, archive_for(resolved, change.leaf), run_id);
   return change;
@@ -138,6 +144,7 @@ std::size_t note_kept_back(const core::Relation& table, const std::vector<RowKey
 Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selection, Hold hold, const std::string& key,
                     std::int64_t run_id) {
   constexpr std::size_t chunk = 50000;
+  const Parts parts = parts_of_target(resolved.rule);
   Erased out;
   std::vector<Victim>& victims = selection.victims;
   for (std::size_t first = 0; first < victims.size();) {
@@ -151,7 +158,7 @@ Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selecti
     if (rows.empty())
       continue;
     std::sort(rows.begin(), rows.end());
-    const core::RowChange what = change_of(resolved, selection.leaves, leaf, run_id);
+    const core::RowChange what = change_of(resolved, parts, selection.leaves, leaf, run_id);
     // Plain, without RETURNING, where that serves: a rule of the table may not have one.
     const bool is_plain = key.empty() && what.archive.oid == InvalidOid;
     boundary::Row counts;
@@ -181,13 +188,14 @@ Erased erase_by_sql(const Cleared&, const Resolved& resolved, Selection& selecti
 }
 
 void change_nothing(const Resolved& resolved, core::Leaves& leaves) {
+  const Parts parts = parts_of_target(resolved.rule);
   std::vector<core::Relation> tables{resolved.rule.target};
   for (const Edge& edge : resolved.edges)
     if (edge.action == EdgeAction::remove)
       tables.push_back(edge.bond.child);
   for (const core::Relation& table : tables)
     for (const core::Relation& leaf : catalog::leaves(table)) {
-      const core::RowChange what = change_of(resolved, leaves, leaves.number(leaf.oid), 0);
+      const core::RowChange what = change_of(resolved, parts, leaves, leaves.number(leaf.oid), 0);
       if (what.archive.oid == InvalidOid)
         (void)boundary::change_count(core::plain_statement(what), {tid_array({})});
       else
@@ -231,6 +239,7 @@ core::RowChange emptying(const Resolved& resolved, const core::Leaves& leaves, s
 
 Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Selection& selection,
                       std::int64_t run_id) {
+  const Parts parts = parts_of_target(resolved.rule);
   std::map<std::uint16_t, std::vector<RowKey>> by_leaf;
   Erased out;
   for (std::uint32_t row = 0; row < tree.family.size(); ++row) {
@@ -250,7 +259,7 @@ Erased erase_families(const Resolved& resolved, const FamilyTree& tree, const Se
     expected.push_back(keys.size());
   };
   for (const auto& [leaf, keys] : by_leaf)
-    add(change_of(resolved, selection.leaves, leaf, run_id), keys);
+    add(change_of(resolved, parts, selection.leaves, leaf, run_id), keys);
   for (const auto& [where, keys] : emptied_rows(resolved, tree))
     add(emptying(resolved, selection.leaves, where.first, where.second), keys);
   if (changes.empty())

@@ -4,6 +4,7 @@
 #include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/hold_store.hpp"
+#include "extension/server/parts.hpp"
 
 #include <algorithm>
 #include <unordered_map>
@@ -163,9 +164,13 @@ void LegalHolds::judge(const core::LegalHold& hold, const std::vector<RowKey>& r
                   throw Failure(core::sqlstate::undefined_object, "the role that placed it no longer exists");
                 const Authority before = act_as(hold.role, hold.zone);
                 // The statement knows places only: a place of another leaf may have come along.
-                for (const RowKey row : select_rows(core::held_rows_select(hold), {tid_array(rows)}, leaves))
-                  if (ancestry.has(row))
-                    ancestry.hold(row);
+                core::LegalHold part = hold;
+                for (const Stretch& stretch : by_part(hold.relation, rows, leaves)) {
+                  part.relation = stretch.table;
+                  for (const RowKey row : select_rows(core::held_rows_select(part), {tid_array(stretch.rows)}, leaves))
+                    if (ancestry.has(row))
+                      ancestry.hold(row);
+                }
                 give_back(before);
               });
 }
@@ -175,13 +180,17 @@ void LegalHolds::climb(const core::Bond& bond, const std::vector<RowKey>& rows, 
                        core::Ancestry& ancestry, std::vector<RowKey>& found) const {
   or_in_doubt("the holds on rows that " + bond.child.label() + " refers to cannot be followed",
               "The policy's owner needs SELECT on " + bond.child.label() + " and " + bond.parent.label() + ".", [&] {
-                for (const Reference& reference :
-                     select_references(core::referred_rows_select(bond), {tid_array(rows)}, leaves)) {
-                  if (!ancestry.has(reference.child))
-                    continue;
-                  if (ancestry.add(reference.parent))
-                    found.push_back(reference.parent);
-                  ancestry.link(reference.child, reference.parent);
+                core::Bond part = bond;
+                for (const Stretch& stretch : by_part(bond.child, rows, leaves)) {
+                  part.child = stretch.table;
+                  for (const Reference& reference :
+                       select_references(core::referred_rows_select(part), {tid_array(stretch.rows)}, leaves)) {
+                    if (!ancestry.has(reference.child))
+                      continue;
+                    if (ancestry.add(reference.parent))
+                      found.push_back(reference.parent);
+                    ancestry.link(reference.child, reference.parent);
+                  }
                 }
               });
 }

@@ -46,7 +46,8 @@ Kin::Kin(const Resolved& resolved, std::vector<RowKey> parents, core::Leaves& le
       continue;
     relatives.arrivals.emplace_back(edge.bond.child, leaves);
     KnownSink sink(relatives.known, leaves, room);
-    boundary::stream(core::child_versions_select(edge.bond), {tid_array(parents_)}, sink);
+    for (const auto& [part, rows] : by_parent(edge.bond, parents_, leaves))
+      boundary::stream(core::child_versions_select(part), {tid_array(rows)}, sink);
     fits_ = !sink.is_full;
     if (!fits_)
       return;
@@ -98,6 +99,7 @@ std::vector<Reference> Kin::still_standing(const Relatives& edge, const std::vec
   for (std::size_t i = 0; i < known.size(); ++i)
     if (fates[i] == Fate::goes || fates[i] == Fate::locked)
       standing.push_back({known[i].child, known[i].parent});
+  sort_once(standing);
   return standing;
 }
 
@@ -117,18 +119,13 @@ std::optional<std::vector<Reference>> Kin::references(const Edge& edge, std::siz
   if (come->empty())
     return references;
   push_latest_snapshot();
-  const std::vector<Reference> added =
-      select_references(core::children_among_select(edge.bond), {tid_array(rows), tid_array(*come)}, leaves);
+  for (const auto& [part, parents] : by_parent(edge.bond, rows, leaves)) {
+    const std::vector<Reference> added =
+        select_references(core::children_among_select(part), {tid_array(parents), tid_array(*come)}, leaves);
+    references.insert(references.end(), added.begin(), added.end());
+  }
   pop_snapshot();
-  references.insert(references.end(), added.begin(), added.end());
-  const auto in_place = [](const Reference& a, const Reference& b) {
-    return a.child != b.child ? a.child < b.child : a.parent < b.parent;
-  };
-  const auto is_same = [](const Reference& a, const Reference& b) {
-    return a.child == b.child && a.parent == b.parent;
-  };
-  std::sort(references.begin(), references.end(), in_place);
-  references.erase(std::unique(references.begin(), references.end(), is_same), references.end());
+  sort_once(references);
   return references;
 }
 

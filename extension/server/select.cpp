@@ -1,6 +1,7 @@
 #include "extension/server/select.hpp"
 
 #include "extension/server/catalog.hpp"
+#include "extension/server/parts.hpp"
 #include "extension/server/walk.hpp"
 
 #include <algorithm>
@@ -91,12 +92,23 @@ Selection select_victims_among(const core::Rule& rule, TimestampTz cutoff, const
                                core::Leaves& leaves) {
   Selection selection(leaves, rule.path.size());
   VictimSink sink(selection, false);
-  boundary::stream(core::victims_select(rule) + " AND target.ctid = ANY ($2)", {Arg::time(cutoff), tid_array(rows)},
-                   sink);
-  // The statement knows places only: a place of another leaf may have come along.
   std::vector<Victim>& victims = selection.victims;
-  const auto is_stray = [&](const Victim& victim) { return !std::binary_search(rows.begin(), rows.end(), victim.key); };
-  victims.erase(std::remove_if(victims.begin(), victims.end(), is_stray), victims.end());
+  core::Rule part = rule;
+  // The newest of a group may lie in any part.
+  const auto stretches =
+      rule.keep_latest > 0 ? std::vector<Stretch>{{rule.target, rows}} : by_part(rule.target, rows, leaves);
+  for (const Stretch& stretch : stretches) {
+    const auto before = static_cast<std::ptrdiff_t>(victims.size());
+    part.target = stretch.table;
+    part.is_leaf = stretch.table.oid != rule.target.oid;
+    boundary::stream(core::victims_select(part) + " AND target.ctid = ANY ($2)",
+                     {Arg::time(cutoff), tid_array(stretch.rows)}, sink);
+    // The statement knows places only: a place of another leaf may have come along.
+    const auto is_stray = [&](const Victim& victim) {
+      return !std::binary_search(stretch.rows.begin(), stretch.rows.end(), victim.key);
+    };
+    victims.erase(std::remove_if(victims.begin() + before, victims.end(), is_stray), victims.end());
+  }
   sort(victims);
   return selection;
 }
@@ -128,9 +140,37 @@ boundary::Rows select_key(const core::Relation& leaf, RowKey row, const std::str
                          {tid_array({row})}, boundary::View::as_pushed);
 }
 
+std::vector<std::pair<core::Bond, std::vector<RowKey>>>
+by_parent(const core::Bond& bond, const std::vector<RowKey>& parents, const core::Leaves& leaves) {
+  // A key to a plain table does not mean the rows of its heirs.
+  if (bond.is_key && bond.parent.kind != RELKIND_PARTITIONED_TABLE)
+    return {{bond, parents}};
+  std::vector<std::pair<core::Bond, std::vector<RowKey>>> out;
+  for (Stretch& stretch : by_part(bond.parent, parents, leaves)) {
+    out.emplace_back(bond, std::move(stretch.rows));
+    out.back().first.parent = stretch.table;
+  }
+  return out;
+}
+
+void sort_once(std::vector<Reference>& references) {
+  const auto both = [](const Reference& reference) { return std::pair(reference.child, reference.parent); };
+  std::sort(references.begin(), references.end(),
+            [&](const Reference& a, const Reference& b) { return both(a) < both(b); });
+  references.erase(std::unique(references.begin(), references.end(),
+                               [&](const Reference& a, const Reference& b) { return both(a) == both(b); }),
+                   references.end());
+}
+
 std::vector<Reference> select_children(const core::Bond& bond, const std::vector<RowKey>& parents,
                                        core::Leaves& leaves) {
-  return select_references(core::children_select(bond), {tid_array(parents)}, leaves);
+  std::vector<Reference> references;
+  for (const auto& [part, rows] : by_parent(bond, parents, leaves)) {
+    const std::vector<Reference> found = select_references(core::children_select(part), {tid_array(rows)}, leaves);
+    references.insert(references.end(), found.begin(), found.end());
+  }
+  sort_once(references);
+  return references;
 }
 
 std::vector<Reference> select_references(const std::string& sql, const std::vector<Arg>& args, core::Leaves& leaves) {
@@ -149,13 +189,18 @@ std::vector<RowKey> standing_rows(const core::Relation& target, const std::vecto
   if (rows.empty())
     return {};
   push_latest_snapshot();
-  std::vector<RowKey> standing =
-      select_rows("SELECT tableoid, ctid FROM " + target.sql() + " WHERE ctid = ANY ($1)", {tid_array(rows)}, leaves);
+  std::vector<RowKey> standing;
+  for (const Stretch& stretch : by_part(target, rows, leaves)) {
+    const std::string sql = "SELECT tableoid, ctid FROM " + stretch.table.sql() + " WHERE ctid = ANY ($1)";
+    const std::vector<RowKey> found = select_rows(sql, {tid_array(stretch.rows)}, leaves);
+    standing.insert(standing.end(), found.begin(), found.end());
+  }
   pop_snapshot();
   // The statement knows places only: a place of another leaf may have come along.
   const auto is_stray = [&](RowKey row) { return !std::binary_search(rows.begin(), rows.end(), row); };
   standing.erase(std::remove_if(standing.begin(), standing.end(), is_stray), standing.end());
   std::sort(standing.begin(), standing.end());
+  standing.erase(std::unique(standing.begin(), standing.end()), standing.end());
   return standing;
 }
 

@@ -4,6 +4,7 @@
 #include "extension/server/resolve.hpp"
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 /// Choosing rows: who is a victim, and what refers to it. Reads only; the caller has made a snapshot active.
@@ -47,7 +48,15 @@ struct Reference {
   core::RowKey child, parent;
 };
 
-/// The rows that hang by `bond` on any of `parents`, under the active snapshot.
+/// Sorts them by child, then by parent, each once.
+void sort_once(std::vector<Reference>& references);
+
+/// A bond to parts of its parents' table, and the parents that lie there: see by_part() in parts.hpp.
+[[nodiscard]] std::vector<std::pair<core::Bond, std::vector<core::RowKey>>>
+by_parent(const core::Bond& bond, const std::vector<core::RowKey>& parents, const core::Leaves& leaves);
+
+/// The rows that hang by `bond` on any of `parents`, under the active snapshot: as sort_once() leaves them. Leaves are
+/// not told apart where all parts are read at once.
 [[nodiscard]] std::vector<Reference> select_children(const core::Bond& bond, const std::vector<core::RowKey>& parents,
                                                      core::Leaves& leaves);
 

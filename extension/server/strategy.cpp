@@ -2,6 +2,7 @@
 
 #include "extension/boundary/parse.hpp"
 #include "extension/server/catalog.hpp"
+#include "extension/server/parts.hpp"
 #include "extension/server/settings.hpp"
 #include "extension/server/walk.hpp"
 
@@ -52,6 +53,11 @@ std::string why_not_ranges(const core::Rule& rule, TimestampTz cutoff) {
   if (!std::all_of(leaves.begin(), leaves.end(),
                    [](const core::Relation& leaf) { return catalog::is_open(leaf.oid, ACL_SELECT); }))
     return "the policy's owner has no right on each partition by itself";
+  std::vector<Oid> oids;
+  for (const core::Relation& leaf : leaves)
+    oids.push_back(leaf.oid);
+  if (oids != std::vector<Oid>{rule.target.oid} && alike(rule.target, oids).size() != oids.size())
+    return "parts of the table have other columns than it has";
   if (joins_or_nests(rule, cutoff))
     return "the condition looks at other tables";
   return {};
@@ -131,8 +137,14 @@ bool can_take_turns(const Resolved& resolved) {
   const core::Rule& rule = resolved.rule;
   if (rule.set_clause.empty() || !resolved.edges.empty() || !has_versions_throughout(rule.target))
     return false;
-  const std::vector<core::Relation> leaves = catalog::leaves(rule.target);
-  return leaves.size() == 1 && blocks_of(leaves.front().oid) >= fewest_pages && !catalog::sets_off_changes(rule.target);
+  const Parts parts(rule.target, rule.set_clause);
+  std::uint64_t pages = 0;
+  for (const core::Relation& leaf : catalog::leaves(rule.target)) {
+    if (parts.must_name_root(leaf))
+      return false;
+    pages += blocks_of(leaf.oid);
+  }
+  return pages >= fewest_pages && !catalog::sets_off_changes(rule.target);
 }
 
 Strategy choose_strategy(const Resolved& resolved, TimestampTz cutoff, Bounds bounds) {

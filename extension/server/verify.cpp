@@ -1,6 +1,7 @@
 #include "extension/server/verify.hpp"
 
 #include "extension/server/arrivals.hpp"
+#include "extension/server/parts.hpp"
 
 #include <algorithm>
 #include <unordered_map>
@@ -42,13 +43,20 @@ std::unordered_set<RowKey> returned(const core::Rule& rule, TimestampTz cutoff, 
     come = arrived(*activity, subjects.size() * pages_a_look_up, subjects.size());
   if (come && come->empty())
     return {};
-  std::vector<boundary::Arg> args{boundary::Arg::time(cutoff), tid_array(subjects)};
-  if (come)
-    args.push_back(tid_array(*come));
+  std::unordered_set<RowKey> alive;
+  core::Rule part = rule;
+  core::Relation& subject = part.path.empty() ? part.target : part.path.back().parent;
   push_latest_snapshot();
-  const std::vector<RowKey> alive = select_rows(core::returned_subjects_select(rule, come.has_value()), args, leaves);
+  for (const Stretch& stretch : by_part(rule.subject(), subjects, leaves)) {
+    subject = stretch.table;
+    std::vector<boundary::Arg> args{boundary::Arg::time(cutoff), tid_array(stretch.rows)};
+    if (come)
+      args.push_back(tid_array(*come));
+    const std::vector<RowKey> found = select_rows(core::returned_subjects_select(part, come.has_value()), args, leaves);
+    alive.insert(found.begin(), found.end());
+  }
   pop_snapshot();
-  return {alive.begin(), alive.end()};
+  return alive;
 }
 
 /// A row that does not go: why, and where its next version is.

@@ -42,13 +42,15 @@ like($end, qr/^error\|the tables of policy "ev" were altered during the run/, 'a
 ask(qq{CREATE TABLE pe (id int, at timestamptz) PARTITION BY RANGE (id);
 	CREATE TABLE pe1 PARTITION OF pe FOR VALUES FROM (0) TO (5000); CREATE TABLE pe2 PARTITION OF pe FOR VALUES FROM (5000) TO (10000);
 	CREATE TABLE pe3 PARTITION OF pe FOR VALUES FROM (10000) TO (15000); CREATE TABLE pe4 PARTITION OF pe FOR VALUES FROM (15000) TO (20000);
-	INSERT INTO pe SELECT g, $old FROM generate_series(0, 19999) g; SELECT retention.add_policy('pe', 'pe', '1 day', 'at')});
-for my $walk (qw(blocks list))
+	INSERT INTO pe SELECT g, $old FROM generate_series(0, 19999) g; SELECT retention.add_policy('pe', 'pe', '1 day', 'at');
+	SELECT retention.add_policy('pj', 'pe', '1 day', 'at', condition => 'target.id IN (SELECT generate_series(0, 19999))')});
+for my $way ('pe blocks', 'pe list', 'pj list')
 {
+	my ($policy, $walk) = split / /, $way;
 	ask(qq{TRUNCATE pe; INSERT INTO pe SELECT g, $old FROM generate_series(0, 19999) g});
-	during('pe', 'ALTER TABLE pe DETACH PARTITION pe2', 'retention.walk' => $walk);
-	is(ask('SELECT count(*) FROM pe2'), '5000', "G2 $walk: a partition that was detached keeps its rows");
-	is(ask('SELECT count(*) FROM pe'), '0', "$walk: the other partitions are emptied");
+	during($policy, 'ALTER TABLE pe DETACH PARTITION pe2', 'retention.walk' => $walk);
+	is(ask('SELECT count(*) FROM pe2'), '5000', "G2 $way: a partition that was detached keeps its rows");
+	is(ask('SELECT count(*) FROM pe'), '0', "$way: the other partitions are emptied");
 	ask('ALTER TABLE pe ATTACH PARTITION pe2 FOR VALUES FROM (5000) TO (10000)');
 }
 ask(qq{TRUNCATE pe; INSERT INTO pe SELECT g, $old FROM generate_series(0, 19999) g});

@@ -193,10 +193,21 @@ TEST(ChangeStatement, UpdatesALeafThroughItsRoot) {
   change.leaf = {9, "s", "part", 'r'};
   change.root = {1, "s", "cart_items", 'p'};
   change.set_clause = "status = 'Expired' -- done";
+  change.through_root = true;
   const std::string sql = change_statement({change}, "id");
   EXPECT_TRUE(has(sql, "UPDATE \"s\".\"cart_items\" AS target SET status = 'Expired' -- done\n WHERE target.ctid = ANY "
                        "($1) AND target.tableoid = 9"));
   EXPECT_TRUE(has(sql, "LIMIT 1000"));
+}
+
+TEST(ChangeStatement, UpdatesALeafByItself) {
+  RowChange change;
+  change.leaf = {9, "s", "part", 'r'};
+  change.root = {1, "s", "cart_items", 'p'};
+  change.set_clause = "status = 'Expired'";
+  EXPECT_TRUE(
+      has(change_statement({change}),
+          "UPDATE ONLY \"s\".\"part\" AS target SET status = 'Expired'\n WHERE target.ctid = ANY ($1) RETURNING"));
 }
 
 TEST(ChangeStatement, ChangesSeveralTablesAtOnce) {
