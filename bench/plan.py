@@ -56,11 +56,11 @@ def scaled(scale, number):
     return max(1, round(number * scale))
 
 
-def shop(name, scale, users, items, expired=0.5, away="700 days", indexes=False, title=None, kind=""):
+def shop(name, scale, users, items, expired=0.5, away="700 days", indexes=False, title=None, kind="", times_before=0):
     """A shop's data; see data/shop.sql."""
     items = scaled(scale, items)
-    return Data(name, "shop.sql", {"users": scaled(scale, users), "items": items, "expired": expired, "away": away, "indexes": int(indexes)},
-                title or f"{items:,} items" + (kind and f", {kind}"), kind)
+    return Data(name, "shop.sql", {"users": scaled(scale, users), "items": items, "expired": expired, "away": away, "indexes": int(indexes), "times_before": times_before},
+                title or f"{items * (1 + times_before):,} items" + (kind and f", {kind}"), kind)
 
 
 def side_by_side(data, *ways):

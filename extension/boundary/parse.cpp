@@ -127,14 +127,32 @@ bool follows_from_rows(const std::string& select) {
   });
 }
 
+namespace {
+
+/// A whole-row variable: column 0 of its table.
+bool has_whole_row(Node* node, void* context) {
+  if (node == nullptr)
+    return false;
+  if (IsA(node, Var))
+    return castNode(Var, node)->varattno == 0;
+  return look_below(node, has_whole_row, context);
+}
+
+} // namespace
+
+bool looks_at_whole_rows(const std::string& select) {
+  return server([&] {
+    List* const parsed = raw_parser(select.c_str(), RAW_PARSE_DEFAULT);
+    Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), select.c_str(), nullptr, 0, nullptr);
+    return has_whole_row(reinterpret_cast<Node*>(query), nullptr);
+  });
+}
+
 std::optional<std::vector<std::string>> columns_set_from_row(const std::string& update) {
   List* const set = server([&]() -> List* {
     List* const parsed = raw_parser(update.c_str(), RAW_PARSE_DEFAULT);
     Query* const query = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), update.c_str(), nullptr, 0, nullptr);
-    constexpr int whole_row = 0 - FirstLowInvalidHeapAttributeNumber;
-    Bitmapset* used = nullptr;
-    pull_varattnos(reinterpret_cast<Node*>(query->targetList), static_cast<Index>(query->resultRelation), &used);
-    if (query->hasSubLinks || bms_is_member(whole_row, used))
+    if (query->hasSubLinks || has_whole_row(reinterpret_cast<Node*>(query->targetList), nullptr))
       return NIL;
     List* names = NIL;
     for (int i = 0; i < list_length(query->targetList); ++i) {

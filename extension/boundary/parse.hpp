@@ -27,6 +27,9 @@ void require_assignments(const std::string& text, const std::string& what);
 /// whose answer may change.
 [[nodiscard]] bool follows_from_rows(const std::string& select);
 
+/// Whether a SELECT looks at whole rows anywhere, sub-queries included: what it says of them depends on their type.
+[[nodiscard]] bool looks_at_whole_rows(const std::string& select);
+
 /// The columns that an UPDATE sets, where each value follows from columns of the row by themselves; nothing where one
 /// is a DEFAULT, looks at the whole row, or holds a sub-query.
 [[nodiscard]] std::optional<std::vector<std::string>> columns_set_from_row(const std::string& update);

@@ -34,6 +34,7 @@ extern "C" {
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/params.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
@@ -60,6 +61,7 @@ extern "C" {
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -95,6 +97,38 @@ inline bool may_outrun_snapshots() {
   return false;
 #else
   return OldSnapshotThresholdActive();
+#endif
+}
+
+/// Looks at the parts of an expression, or of a query, until `look` says true. Runs inside server().
+inline bool look_below(Node* node, bool (*look)(Node*, void*), void* context) {
+  Query* const query = IsA(node, Query) ? castNode(Query, node) : nullptr;
+#if PG_VERSION_NUM >= 160000
+  return query != nullptr ? query_tree_walker(query, look, context, 0) : expression_tree_walker(node, look, context);
+#else
+  // Declared as before C had prototypes, and called as what it is.
+  auto* const unsaid = reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(look));
+  return query != nullptr ? query_tree_walker(query, unsaid, context, 0)
+                          : expression_tree_walker(node, unsaid, context);
+#endif
+}
+
+/// Whether rows of this shape have columns that are computed when they are read.
+inline bool is_computed_when_read(TupleDesc shape) {
+#if PG_VERSION_NUM >= 180000
+  return shape->constr != nullptr && shape->constr->has_generated_virtual;
+#else
+  (void)shape;
+  return false;
+#endif
+}
+
+/// Whether a role may name what is in a schema. Runs inside server().
+inline bool may_use_schema(Oid schema, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK;
+#else
+  return pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK;
 #endif
 }
 

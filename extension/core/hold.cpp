@@ -2,6 +2,10 @@
 
 namespace pg_retention::core {
 
+std::string hold_probe(const LegalHold& hold) {
+  return "SELECT (" + hold.condition + "\n) FROM " + hold.relation.sql() + " AS target";
+}
+
 std::string held_rows_select(const LegalHold& hold) {
   return "SELECT target.tableoid, target.ctid FROM " + hold.relation.sql() +
          " AS target WHERE target.ctid = ANY ($1) AND (" + hold.condition + "\n)";

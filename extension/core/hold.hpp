@@ -26,6 +26,9 @@ struct LegalHold {
   [[nodiscard]] std::string label() const { return "hold " + std::to_string(id) + " on " + relation.label(); }
 };
 
+/// SELECT of what a hold says of a row.
+[[nodiscard]] std::string hold_probe(const LegalHold& hold);
+
 /// SELECT of tableoid and ctid of the rows $1 (tid[]) that a hold names.
 [[nodiscard]] std::string held_rows_select(const LegalHold& hold);
 

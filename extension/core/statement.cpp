@@ -29,9 +29,9 @@ std::string row_columns(const Rule& rule, bool with_versions) {
   return columns;
 }
 
-/// The target joined to the first `steps` tables of its path.
-std::string joined_path(const Rule& rule, std::size_t steps) {
-  std::string from = target_sql(rule) + " AS target";
+/// The target (or what stands for it) joined to the first `steps` tables of its path.
+std::string joined_path(const Rule& rule, std::size_t steps, const std::string& target) {
+  std::string from = target + " AS target";
   std::string before = "target";
   for (std::size_t i = 0; i < steps; ++i) {
     const std::string alias = step_alias(rule, i);
@@ -138,7 +138,7 @@ std::string times_expired(const Rule& rule) {
 
 std::string scope(const Rule& rule) {
   const std::string own = rule.path.empty() ? " CROSS JOIN LATERAL (SELECT target.*) AS subject" : "";
-  return joined_path(rule, rule.path.size()) + own;
+  return joined_path(rule, rule.path.size(), target_sql(rule)) + own;
 }
 
 std::string scope_of_target(const Rule& rule) {
@@ -156,7 +156,17 @@ std::string victims_source(const Rule& rule) {
     terms.push_back("(" + condition + "\n)");
   if (rule.keep_latest > 0)
     terms.push_back(not_among_latest(rule));
-  return " FROM " + joined_path(rule, rule.path.size()) + own_subject(rule, "target") + where(terms);
+  return " FROM " + joined_path(rule, rule.path.size(), target_sql(rule)) + own_subject(rule, "target") + where(terms);
+}
+
+std::string victims_by_first_step(const Rule& rule, const std::string& victims) {
+  std::vector<std::string> columns;
+  for (const std::string& column : rule.path[0].child_columns)
+    columns.push_back("target." + quote_identifier(column));
+  const std::string key = join(columns, ", ");
+  const std::string counted =
+      "(SELECT " + key + ", pg_catalog.count(*) AS pg_retention_victims" + victims + " GROUP BY " + key + ")";
+  return " FROM " + joined_path(rule, rule.path.size(), counted);
 }
 
 std::string victims_select(const Rule& rule, bool with_instant) {
@@ -199,8 +209,8 @@ std::string chains_select(const Rule& rule, bool with_versions) {
 
 std::string subjects_source(const Rule& rule) {
   const std::size_t last = rule.path.size() - 1;
-  return " FROM " + rule.subject().sql_only() + " AS subject LEFT JOIN (" + joined_path(rule, last) + ") ON (" +
-         rule.path[last].condition(last == 0 ? "target" : step_alias(rule, last - 1), "subject") + ")";
+  return " FROM " + rule.subject().sql_only() + " AS subject LEFT JOIN (" + joined_path(rule, last, target_sql(rule)) +
+         ") ON (" + rule.path[last].condition(last == 0 ? "target" : step_alias(rule, last - 1), "subject") + ")";
 }
 
 std::string expired_subjects_count(const Rule& rule) {
@@ -234,6 +244,15 @@ std::string activity_probe(const Rule& rule, const ActivitySource& source) {
          alias + own_subject(rule, alias) + " CROSS JOIN " + source.relation.sql() + " AS activity";
 }
 
+std::vector<std::string> probes_of(const Rule& rule) {
+  std::vector<std::string> probes;
+  if (std::string conditions = conditions_probe(rule); !conditions.empty())
+    probes.push_back(std::move(conditions));
+  for (const ActivitySource& source : rule.activities)
+    probes.push_back(activity_probe(rule, source));
+  return probes;
+}
+
 Bond bond_of(const ForeignKey& key) {
   return {key.child, key.parent, key.condition("dependent", "target"), key.child_columns, true};
 }
@@ -241,6 +260,10 @@ Bond bond_of(const ForeignKey& key) {
 std::string bond_probe(const Bond& bond) {
   return "SELECT (" + bond.condition + "\n) FROM " + bond.child.sql() + " AS dependent CROSS JOIN " +
          bond.parent.sql() + " AS target";
+}
+
+std::vector<std::string> probes_of(const Bond& bond) {
+  return bond.is_key ? std::vector<std::string>() : std::vector<std::string>{bond_probe(bond)};
 }
 
 namespace {
@@ -299,6 +322,10 @@ std::string archive_query(const RowChange& change, const std::string& name, cons
 }
 
 } // namespace
+
+std::string update_probe(const Relation& table, const std::string& set_clause) {
+  return "UPDATE " + table.sql() + " AS target SET " + set_clause + "\n";
+}
 
 std::string plain_statement(const RowChange& change) { return statement_of(change, "$1"); }
 

@@ -75,6 +75,11 @@ struct Rule {
 /// FROM and WHERE of the same, for lists: aliases target, step_1, ..., subject.
 [[nodiscard]] std::string victims_source(const Rule& rule);
 
+/// The same by the row that they refer to: FROM alone, one row each, aliases step_1, ..., subject, and
+/// target.pg_retention_victims, how many they are. `victims` is victims_source(), with more terms or without. Only for
+/// rules with a path.
+[[nodiscard]] std::string victims_by_first_step(const Rule& rule, const std::string& victims);
+
 /// Every subject with the rows of the target that lead to it, LEFT JOINed: FROM alone, the same aliases. Only for
 /// rules with a path.
 [[nodiscard]] std::string subjects_source(const Rule& rule);
@@ -92,6 +97,9 @@ struct Rule {
 /// SELECT of what an activity has to be beside young, over the subject and it.
 [[nodiscard]] std::string activity_probe(const Rule& rule, const ActivitySource& source);
 
+/// All that users' SQL says of the rule's rows: conditions_probe() and the activity_probe() of each activity.
+[[nodiscard]] std::vector<std::string> probes_of(const Rule& rule);
+
 /// How rows of one table hang on rows of another.
 struct Bond {
   Relation child, parent;
@@ -105,6 +113,9 @@ struct Bond {
 
 /// SELECT of what the bond says of two rows, over dependent and target.
 [[nodiscard]] std::string bond_probe(const Bond& bond);
+
+/// All that users' SQL says of them: of a foreign key nothing.
+[[nodiscard]] std::vector<std::string> probes_of(const Bond& bond);
 
 /// SELECT of the rows that hang by `bond` on the rows $1 (tid[]): tableoid, ctid of child and of parent.
 [[nodiscard]] std::string children_select(const Bond& bond);
@@ -124,6 +135,9 @@ struct RowChange {
   std::vector<std::string> archived_columns;
   std::int64_t run_id = 0; ///< written to the archive
 };
+
+/// An UPDATE of every row by a set clause: to learn what it sets, not to be run.
+[[nodiscard]] std::string update_probe(const Relation& table, const std::string& set_clause);
 
 /// The statement that makes one change of the rows $1 (tid[]), without an archive.
 [[nodiscard]] std::string plain_statement(const RowChange& change);

@@ -85,6 +85,18 @@ Authority act_as_keeper() {
   return server([] { return become(keeper(), 0); });
 }
 
+int plan_without_whole_tables() {
+  return server([] {
+    const int level = NewGUCNestLevel();
+    set("enable_seqscan", "off");
+    return level;
+  });
+}
+
+void plan_as_before(int level) {
+  server([&] { AtEOXact_GUC(true, level); });
+}
+
 void give_back(const Authority& before) {
   server([&] {
     AtEOXact_GUC(false, before.setting_level);

@@ -25,6 +25,11 @@ struct Authority {
 /// Gives back what act_as took.
 void give_back(const Authority& before);
 
+/// Has statements planned to reach rows by their places or through indexes, never by a whole table where there is
+/// another way, until plan_as_before(); an error on the way puts it back.
+[[nodiscard]] int plan_without_whole_tables();
+void plan_as_before(int level);
+
 /// Does something that gives a value as the keeper.
 template <class Body>
 auto as_keeper(Body body) {

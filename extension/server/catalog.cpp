@@ -335,7 +335,11 @@ core::Relation root_of(const core::Relation& relation) {
 }
 
 bool is_open(Oid relation, AclMode mode) {
-  return server([&] { return pg_class_aclmask(relation, GetUserId(), mode, ACLMASK_ALL) == mode; });
+  return server([&] {
+    return pg_class_aclmask(relation, GetUserId(), mode, ACLMASK_ALL) == mode &&
+           boundary::may_use_schema(get_rel_namespace(relation), GetUserId()) &&
+           check_enable_rls(relation, InvalidOid, true) != RLS_ENABLED;
+  });
 }
 
 std::string rows_of_leaf(const core::Relation& leaf, const std::string& alias, const std::string& before_condition) {

@@ -72,7 +72,7 @@ struct Column {
 [[nodiscard]] std::string rows_of_leaf(const core::Relation& leaf, const std::string& alias,
                                        const std::string& before_condition);
 
-/// Whether the current user has these rights on a table by itself.
+/// Whether the current user has these rights on a table by itself, may name it, and sees all of its rows.
 [[nodiscard]] bool is_open(Oid relation, AclMode mode);
 
 /// Whether `leaf` is a partition, or an inheritance child, of `root`, at any depth.

@@ -1,6 +1,7 @@
 #include "extension/server/execution.hpp"
 
 #include "extension/core/failure.hpp"
+#include "extension/server/authority.hpp"
 #include "extension/server/catalog.hpp"
 #include "extension/server/direct.hpp"
 #include "extension/server/run_keys.hpp"
@@ -119,7 +120,11 @@ void Execution::erase(Selection& selection, Hold hold) {
       verify_victims(rule, *outcome_.cutoff, selection, activity_);
     if (writers_ != nullptr)
       make_room(selection, *writers_);
+    // A statement that read a table whole would give back what others have replaced, of rows whose turn is to come.
+    const int level = writers_ != nullptr ? plan_without_whole_tables() : 0;
     erased = erase_by_sql(cleared, resolved_, selection, hold, options_.key, outcome_.run_id);
+    if (writers_ != nullptr)
+      plan_as_before(level);
   }
   if (!resolved_.recorded_key.empty())
     record_keys(resolved_, selection, outcome_);

@@ -165,7 +165,7 @@ void LegalHolds::judge(const core::LegalHold& hold, const std::vector<RowKey>& r
                 const Authority before = act_as(hold.role, hold.zone);
                 // The statement knows places only: a place of another leaf may have come along.
                 core::LegalHold part = hold;
-                for (const Stretch& stretch : by_part(hold.relation, rows, leaves)) {
+                for (const Stretch& stretch : by_part(hold.relation, rows, leaves, {core::hold_probe(hold)})) {
                   part.relation = stretch.table;
                   for (const RowKey row : select_rows(core::held_rows_select(part), {tid_array(stretch.rows)}, leaves))
                     if (ancestry.has(row))
@@ -181,7 +181,7 @@ void LegalHolds::climb(const core::Bond& bond, const std::vector<RowKey>& rows, 
   or_in_doubt("the holds on rows that " + bond.child.label() + " refers to cannot be followed",
               "The policy's owner needs SELECT on " + bond.child.label() + " and " + bond.parent.label() + ".", [&] {
                 core::Bond part = bond;
-                for (const Stretch& stretch : by_part(bond.child, rows, leaves)) {
+                for (const Stretch& stretch : by_part(bond.child, rows, leaves, core::probes_of(bond))) {
                   part.child = stretch.table;
                   for (const Reference& reference :
                        select_references(core::referred_rows_select(part), {tid_array(stretch.rows)}, leaves)) {

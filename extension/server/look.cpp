@@ -51,6 +51,9 @@ public:
   [[nodiscard]] Text one(const std::string& sql) const {
     return boundary::single(sql, args_, boundary::View::as_pushed);
   }
+  [[nodiscard]] Row row(const std::string& sql) const {
+    return boundary::query(sql, args_, boundary::View::as_pushed).at(0);
+  }
 
   /// FROM and WHERE of the victims, without those that holds keep.
   [[nodiscard]] std::string victims() const { return core::victims_source(resolved.rule) + except_; }
@@ -133,35 +136,37 @@ std::string key_value(const core::Relation& relation, const std::string& alias) 
   return columns.size() == 1 ? columns.front() : "ROW(" + core::join(columns, ", ") + ")::pg_catalog.text";
 }
 
+/// The first rows of a SELECT as a JSON array, as an SQL value.
+std::string list_of(const std::string& select) {
+  return "(SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (" + select + " LIMIT " +
+         most_listed + ") AS i)";
+}
+
 /// The items of a list: `columns` (`value AS name, ...`) of the victims, in the given order.
 std::string listed(const Look& look, const std::string& columns, const std::string& tail) {
-  return look
-      .one("SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)), '[]') FROM (SELECT " + columns +
-           look.victims() + tail + " LIMIT " + most_listed + ") AS i")
-      .value_or("[]");
+  return look.one("SELECT " + list_of("SELECT " + columns + look.victims() + tail)).value_or("[]");
 }
 
 std::uint64_t counted_victims(const Look& look, const std::string& what) {
   return std::stoull(look.one("SELECT " + what + look.victims()).value_or("0"));
 }
 
-/// What each preset's list holds.
+/// What each preset's list holds. The target is read once, for the counts and the list.
 void list_carts(const Look& look, core::JsonObject& out) {
   const core::Rule& rule = look.resolved.rule;
-  const std::string instant = core::deciding_instant(rule);
-  const std::uint64_t items = counted_victims(look, "pg_catalog.count(*)");
-  const std::uint64_t carts = counted_victims(look, "pg_catalog.count(DISTINCT (" + core::step_alias(rule, 0) +
-                                                        ".tableoid, " + core::step_alias(rule, 0) + ".ctid))");
+  const Row seen = look.row(
+      "WITH cart AS MATERIALIZED (SELECT " + key_value(rule.subject(), "subject") + " AS user_id, " +
+      key_value(rule.path[0].parent, core::step_alias(rule, 0)) + " AS cart_id, " + core::deciding_instant(rule) +
+      " AS last_active, target.pg_retention_victims AS items" + core::victims_by_first_step(rule, look.victims()) +
+      ") SELECT (SELECT COALESCE(pg_catalog.sum(items), 0) FROM cart), (SELECT pg_catalog.count(*) FROM cart), " +
+      list_of("SELECT * FROM cart ORDER BY last_active, cart_id"));
+  const std::uint64_t items = std::stoull(*seen[0]), carts = std::stoull(*seen[1]);
   const std::uint64_t users = std::stoull(look.one(core::expired_subjects_count(rule)).value_or("0"));
   out.set("message",
           core::counted(items, "cart item") + " of " + core::counted(users, "inactive user") + " would be deleted");
   out.set("deleted_items", static_cast<std::int64_t>(items)).set("affected_carts", static_cast<std::int64_t>(carts));
   out.set("inactive_users", static_cast<std::int64_t>(users));
-  out.raw("inactive_carts", listed(look,
-                                   key_value(rule.subject(), "subject") + " AS user_id, " +
-                                       key_value(rule.path[0].parent, core::step_alias(rule, 0)) + " AS cart_id, " +
-                                       instant + " AS last_active, pg_catalog.count(*) AS items",
-                                   " GROUP BY 1, 2, 3 ORDER BY 3, 2"));
+  out.raw("inactive_carts", *seen[2]);
   out.set("truncated", carts > 1000);
 }
 

@@ -2,6 +2,7 @@
 
 #include "extension/boundary/parse.hpp"
 #include "extension/boundary/spi.hpp"
+#include "extension/core/statement.hpp"
 #include "extension/server/catalog.hpp"
 
 #include <algorithm>
@@ -13,69 +14,65 @@ namespace {
 using core::Relation;
 using core::RowKey;
 
+bool is_computed_when_read(const Relation& table) {
+  return boundary::server([&] {
+    ::Relation const open = table_open(table.oid, AccessShareLock);
+    const bool is_computed = boundary::is_computed_when_read(RelationGetDescr(open));
+    table_close(open, NoLock);
+    return is_computed;
+  });
+}
+
 /// Whether an UPDATE by this clause sets the same by a part as by the table: every value follows from the row's own
-/// columns, and none of the columns set decides in which partition a row lies.
+/// columns, none of the columns set decides in which partition a row lies, and no table fills in one of them itself.
 bool sets_alike(const Relation& root, const std::string& set_clause) {
-  const auto set = boundary::columns_set_from_row("UPDATE " + root.sql() + " AS target SET " + set_clause + "\n");
-  if (!set || alike(root, {root.oid}).empty())
+  const auto set = boundary::columns_set_from_row(core::update_probe(root, set_clause));
+  if (!set || is_computed_when_read(root))
     return false;
   // Above the root too: it may be a partition itself. Of keys that are expressions no column is told.
-  const auto keys = boundary::query(
-      "SELECT a.attname FROM pg_catalog.pg_partitioned_table p LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = "
-      "p.partrelid AND a.attnum = ANY (p.partattrs) AND p.partexprs IS NULL WHERE p.partrelid IN (SELECT relid FROM "
-      "pg_catalog.pg_partition_tree($1) UNION SELECT relid FROM pg_catalog.pg_partition_ancestors($1))",
+  const auto decisive = boundary::query(
+      "WITH RECURSIVE part (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part ON "
+      "i.inhparent = part.oid), tree AS (SELECT oid FROM part UNION SELECT relid FROM "
+      "pg_catalog.pg_partition_ancestors($1)) "
+      "SELECT a.attname FROM pg_catalog.pg_partitioned_table p JOIN tree ON tree.oid = p.partrelid LEFT JOIN "
+      "pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) AND p.partexprs IS NULL "
+      "UNION ALL SELECT a.attname FROM pg_catalog.pg_attribute a JOIN tree ON tree.oid = a.attrelid WHERE a.attnum > 0 "
+      "AND (a.attidentity <> '' OR a.attgenerated <> '')",
       {boundary::Arg::oid(root.oid)});
-  return std::none_of(keys.begin(), keys.end(), [&](const boundary::Row& key) {
-    return !key[0] || std::find(set->begin(), set->end(), *key[0]) != set->end();
+  return std::none_of(decisive.begin(), decisive.end(), [&](const boundary::Row& column) {
+    return !column[0] || std::find(set->begin(), set->end(), *column[0]) != set->end();
   });
 }
 
 } // namespace
 
-std::vector<Oid> alike(const Relation& root, const std::vector<Oid>& leaves) {
-  std::vector<std::string> oids;
-  for (const Oid leaf : leaves)
-    oids.push_back(std::to_string(leaf));
-  // Each leaf's columns beside the root's. A virtual column (PostgreSQL 18) is computed where it is read, by the
-  // expression of the table that is named.
-  const std::string columns =
-      "SELECT pg_catalog.array_agg((a.attname, a.atttypid, a.atttypmod, a.attcollation) ORDER BY a.attnum) FROM "
-      "pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
-  std::vector<Oid> out;
-  for (const boundary::Row& row : boundary::query(
-           "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid IN (" + core::join(oids, ", ") + ") AND (" + columns +
-               "c.oid) = (" + columns +
-               "$1) AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attgenerated = "
-               "'v')",
-           {boundary::Arg::oid(root.oid)}))
-    out.push_back(static_cast<Oid>(std::stoul(*row[0])));
-  return out;
+bool means_the_same_in_parts(const Relation& table, const std::vector<std::string>& probes) {
+  return !is_computed_when_read(table) && std::none_of(probes.begin(), probes.end(), boundary::looks_at_whole_rows);
 }
 
-std::vector<Stretch> by_part(const Relation& table, const std::vector<RowKey>& rows, const core::Leaves& leaves) {
+std::vector<Stretch> by_part(const Relation& table, const std::vector<RowKey>& rows, const core::Leaves& leaves,
+                             const std::vector<std::string>& probes) {
   std::map<Oid, std::vector<RowKey>> by_leaf;
   for (const RowKey row : rows)
     by_leaf[leaves.oid(core::leaf_of(row))].push_back(row);
   const bool is_one_table = by_leaf.empty() || (by_leaf.size() == 1 && by_leaf.begin()->first == table.oid);
-  if (is_one_table && table.kind != RELKIND_PARTITIONED_TABLE)
+  if (is_one_table || !means_the_same_in_parts(table, probes))
     return {{table, rows}};
-  // Of what is no part any more, the table gives nothing, and neither must the part.
-  std::vector<Oid> open;
-  for (const Relation& leaf : catalog::leaves(table))
-    if (by_leaf.count(leaf.oid) != 0 && catalog::is_open(leaf.oid, ACL_SELECT))
-      open.push_back(leaf.oid);
   std::vector<Stretch> stretches;
-  if (!open.empty())
-    for (const Oid leaf : alike(table, open)) {
-      stretches.push_back({catalog::relation(leaf, "of a row"), std::move(by_leaf[leaf])});
-      by_leaf.erase(leaf);
-    }
-  if (!by_leaf.empty() || stretches.empty()) {
-    stretches.push_back({table, {}});
-    for (const RowKey row : rows)
-      if (by_leaf.count(leaves.oid(core::leaf_of(row))) != 0)
-        stretches.back().rows.push_back(row);
+  // Of what is no part any more, the table gives nothing, and neither must the part.
+  for (const Relation& leaf : catalog::leaves(table)) {
+    const auto found = by_leaf.find(leaf.oid);
+    if (found == by_leaf.end() || !catalog::is_open(leaf.oid, ACL_SELECT))
+      continue;
+    stretches.push_back({leaf, std::move(found->second)});
+    by_leaf.erase(found);
   }
+  if (by_leaf.empty())
+    return stretches;
+  stretches.push_back({table, {}});
+  for (const RowKey row : rows)
+    if (by_leaf.count(leaves.oid(core::leaf_of(row))) != 0)
+      stretches.back().rows.push_back(row);
   return stretches;
 }
 

@@ -12,9 +12,9 @@
 /// part. One on the part does not, but passes by what only the table knows, and might mean something else.
 namespace pg_retention::server {
 
-/// Of the tables `leaves`, those whose rows a condition over `root` sees as the root's: the same columns in the same
-/// order, and none of them computed by an expression of its own when it is read.
-[[nodiscard]] std::vector<Oid> alike(const core::Relation& root, const std::vector<Oid>& leaves);
+/// Whether what `probes` (SELECTs over the table) say of rows of a table is the same where a part is named in its
+/// place: they look at no whole row, whose type would be another, and no column is computed by the table that is named.
+[[nodiscard]] bool means_the_same_in_parts(const core::Relation& table, const std::vector<std::string>& probes);
 
 /// Some rows, and the table that a statement may read them by.
 struct Stretch {
@@ -22,11 +22,11 @@ struct Stretch {
   std::vector<core::RowKey> rows;
 };
 
-/// Rows of a table, apart by the part they lie in, as far as one may read them there: where the current user has the
-/// right and the part is alike. The rest is read by the table, which finds the same places of other parts too. Rows
-/// keep their order. Without rows, one stretch of none by the table.
+/// Rows of a table, apart by the part they lie in, as far as one may read them there: where the current user may, and
+/// `probes`, what the statement says of them, means the same. The rest is read by the table, which finds the same
+/// places of other parts too. Rows keep their order. Without rows, one stretch of none by the table.
 [[nodiscard]] std::vector<Stretch> by_part(const core::Relation& table, const std::vector<core::RowKey>& rows,
-                                           const core::Leaves& leaves);
+                                           const core::Leaves& leaves, const std::vector<std::string>& probes);
 
 /// How rows of parts are changed.
 class Parts {

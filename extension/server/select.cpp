@@ -95,8 +95,8 @@ Selection select_victims_among(const core::Rule& rule, TimestampTz cutoff, const
   std::vector<Victim>& victims = selection.victims;
   core::Rule part = rule;
   // The newest of a group may lie in any part.
-  const auto stretches =
-      rule.keep_latest > 0 ? std::vector<Stretch>{{rule.target, rows}} : by_part(rule.target, rows, leaves);
+  const auto stretches = rule.keep_latest > 0 ? std::vector<Stretch>{{rule.target, rows}}
+                                              : by_part(rule.target, rows, leaves, core::probes_of(rule));
   for (const Stretch& stretch : stretches) {
     const auto before = static_cast<std::ptrdiff_t>(victims.size());
     part.target = stretch.table;
@@ -146,7 +146,7 @@ by_parent(const core::Bond& bond, const std::vector<RowKey>& parents, const core
   if (bond.is_key && bond.parent.kind != RELKIND_PARTITIONED_TABLE)
     return {{bond, parents}};
   std::vector<std::pair<core::Bond, std::vector<RowKey>>> out;
-  for (Stretch& stretch : by_part(bond.parent, parents, leaves)) {
+  for (Stretch& stretch : by_part(bond.parent, parents, leaves, core::probes_of(bond))) {
     out.emplace_back(bond, std::move(stretch.rows));
     out.back().first.parent = stretch.table;
   }
@@ -190,7 +190,7 @@ std::vector<RowKey> standing_rows(const core::Relation& target, const std::vecto
     return {};
   push_latest_snapshot();
   std::vector<RowKey> standing;
-  for (const Stretch& stretch : by_part(target, rows, leaves)) {
+  for (const Stretch& stretch : by_part(target, rows, leaves, {})) {
     const std::string sql = "SELECT tableoid, ctid FROM " + stretch.table.sql() + " WHERE ctid = ANY ($1)";
     const std::vector<RowKey> found = select_rows(sql, {tid_array(stretch.rows)}, leaves);
     standing.insert(standing.end(), found.begin(), found.end());

@@ -53,11 +53,9 @@ std::string why_not_ranges(const core::Rule& rule, TimestampTz cutoff) {
   if (!std::all_of(leaves.begin(), leaves.end(),
                    [](const core::Relation& leaf) { return catalog::is_open(leaf.oid, ACL_SELECT); }))
     return "the policy's owner has no right on each partition by itself";
-  std::vector<Oid> oids;
-  for (const core::Relation& leaf : leaves)
-    oids.push_back(leaf.oid);
-  if (oids != std::vector<Oid>{rule.target.oid} && alike(rule.target, oids).size() != oids.size())
-    return "parts of the table have other columns than it has";
+  const bool is_one_table = leaves.size() == 1 && leaves.front().oid == rule.target.oid;
+  if (!is_one_table && !means_the_same_in_parts(rule.target, core::probes_of(rule)))
+    return "what the condition says of a row might be something else where its part is named";
   if (joins_or_nests(rule, cutoff))
     return "the condition looks at other tables";
   return {};
@@ -132,17 +130,20 @@ private:
 const char* walk_name(Way way) { return way == Way::keys || way == Way::ranges ? "blocks" : "list"; }
 
 bool can_take_turns(const Resolved& resolved) {
-  // In a smaller table the planner may prefer to read it whole, which would give back what others have replaced too.
   constexpr BlockNumber fewest_pages = 1024;
+  // A smaller part the planner may prefer to read whole where a batch is judged again, which would give back what
+  // others have replaced too.
+  constexpr BlockNumber fewest_in_part = 64;
   const core::Rule& rule = resolved.rule;
   if (rule.set_clause.empty() || !resolved.edges.empty() || !has_versions_throughout(rule.target))
     return false;
   const Parts parts(rule.target, rule.set_clause);
   std::uint64_t pages = 0;
   for (const core::Relation& leaf : catalog::leaves(rule.target)) {
-    if (parts.must_name_root(leaf))
+    const BlockNumber blocks = blocks_of(leaf.oid);
+    if ((blocks != 0 && blocks < fewest_in_part) || parts.must_name_root(leaf))
       return false;
-    pages += blocks_of(leaf.oid);
+    pages += blocks;
   }
   return pages >= fewest_pages && !catalog::sets_off_changes(rule.target);
 }

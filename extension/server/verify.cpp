@@ -47,7 +47,7 @@ std::unordered_set<RowKey> returned(const core::Rule& rule, TimestampTz cutoff, 
   core::Rule part = rule;
   core::Relation& subject = part.path.empty() ? part.target : part.path.back().parent;
   push_latest_snapshot();
-  for (const Stretch& stretch : by_part(rule.subject(), subjects, leaves)) {
+  for (const Stretch& stretch : by_part(rule.subject(), subjects, leaves, core::probes_of(rule))) {
     subject = stretch.table;
     std::vector<boundary::Arg> args{boundary::Arg::time(cutoff), tid_array(stretch.rows)};
     if (come)
