@@ -47,7 +47,7 @@ def batches(runs):
 
 
 def timing_table(results):
-    rows = [["way", "seconds (min-max)", "ratio (min-max)", "rows/s", "WAL B/row", "batches", "first ms", "p99 ms", "worst ms", "backend MB", "client MB"]]
+    rows = [["way", "seconds (min-max)", "ratio (min-max)", "rows/s", "CPU s", "WAL B/row", "batches", "first ms", "p99 ms", "worst ms", "backend MB", "client MB"]]
     for entrant in results.entrants:
         title, runs = results.case.title_of(entrant), list(results.good(entrant.key).values())
         if results.failure(entrant.key) or not runs:
@@ -56,7 +56,8 @@ def timing_table(results):
         ratios = results.ratios(entrant.key, results.case.reference(entrant))
         changed = statistics.median(run["rows"] for run in runs)
         rows.append([title, spread((run["seconds"] for run in runs), seconds), spread(ratios, lambda ratio: f"{ratio:.2f}") if ratios else "-",
-                     number(changed / results.median(entrant.key)), number(results.median(entrant.key, "wal_bytes") / max(changed, 1)), *batches(runs),
+                     number(changed / results.median(entrant.key)), seconds(results.median(entrant.key, "processor_seconds")),
+                     number(results.median(entrant.key, "wal_bytes") / max(changed, 1)), *batches(runs),
                      number(max(run["backend_kb"] for run in runs) / 1024), number(max(run["client_kb"] for run in runs) / 1024)])
     return aligned(rows)
 

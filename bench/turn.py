@@ -9,7 +9,7 @@ import time
 
 import rule as rules
 from server import HERE, RUN, Database, auditor, restore, template_of
-from watch import Commits, PeakMemory
+from watch import Commits, PeakMemory, processor_seconds
 
 
 class Expectation:
@@ -77,6 +77,7 @@ def measure(admin, case, entrant, expectation, limit):
             lsn = admin.value("SELECT pg_current_wal_insert_lsn()")
             commits = Commits(watcher)
             memory = [PeakMemory(process.backends), PeakMemory([process.pid])]
+            busy = processor_seconds(process.backends)
             started = time.time()
             answer = process.do(limit)
             finished = time.time()
@@ -85,8 +86,9 @@ def measure(admin, case, entrant, expectation, limit):
                 return {"over": limit}
             if "error" in answer:
                 return {"error": answer["error"]}
+            busy = processor_seconds(process.backends) - busy
             wal = int(admin.value("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", [lsn]))
-            run = {"seconds": answer["seconds"], "rows": expectation.rows, "wal_bytes": wal, "backend_kb": backend_kb, "client_kb": client_kb}
+            run = {"seconds": answer["seconds"], "rows": expectation.rows, "processor_seconds": busy, "wal_bytes": wal, "backend_kb": backend_kb, "client_kb": client_kb}
             run.update(commits.batches(situation.HAS_WRITERS))
             seen = situation.end(started, finished)
         # Its connections end before the tables are read: what it still held would be waited for.

@@ -1,4 +1,4 @@
-"""What is seen of a run from outside: memory while it lasts, its commits afterwards."""
+"""What is seen of a run from outside: memory while it lasts, its time on a processor, its commits afterwards."""
 import threading
 
 INTERVAL = 0.01
@@ -11,6 +11,15 @@ def anonymous_kb(pid):
             if line.startswith("RssAnon"):
                 return int(line.split()[1])
     return 0
+
+
+def processor_seconds(pids):
+    """Time that processes have been on a processor so far, those they started not counted."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/schedstat") as status:
+            total += int(status.read().split()[0])
+    return total / 1e9
 
 
 class PeakMemory(threading.Thread):
