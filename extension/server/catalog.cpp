@@ -196,25 +196,20 @@ std::vector<Column> columns(Oid relation) {
 }
 
 bool has_triggers(const core::Relation& relation) {
-  return boundary::single(
-             "WITH RECURSIVE below (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN "
-             "below "
-             "ON i.inhparent = below.oid) SELECT 1 FROM pg_catalog.pg_trigger t JOIN below ON t.tgrelid = below.oid "
-             "WHERE NOT t.tgisinternal LIMIT 1",
-             {Arg::oid(relation.oid)})
+  return boundary::single("WITH RECURSIVE " + std::string(below) +
+                              " SELECT 1 FROM pg_catalog.pg_trigger t JOIN below ON t.tgrelid = below.oid "
+                              "WHERE NOT t.tgisinternal LIMIT 1",
+                          {Arg::oid(relation.oid)})
       .has_value();
 }
 
 bool sets_off_changes(const core::Relation& relation) {
   return has_triggers(relation) ||
          boundary::single(
-             "WITH RECURSIVE below (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN "
-             "below "
-             "ON i.inhparent = below.oid), part AS (SELECT oid FROM below UNION SELECT relid FROM "
-             "pg_catalog.pg_partition_ancestors($1)) SELECT 1 FROM pg_catalog.pg_rewrite r JOIN part ON r.ev_class = "
-             "part.oid UNION ALL "
-             "SELECT 1 FROM pg_catalog.pg_constraint c JOIN part ON c.conrelid = part.oid WHERE c.contype = "
-             "'f' AND c.confrelid IN (SELECT oid FROM part) AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
+             "WITH RECURSIVE " + std::string(below) + ", " + below_or_above +
+                 " SELECT 1 FROM pg_catalog.pg_rewrite r JOIN tree ON r.ev_class = tree.oid UNION ALL "
+                 "SELECT 1 FROM pg_catalog.pg_constraint c JOIN tree ON c.conrelid = tree.oid WHERE c.contype = "
+                 "'f' AND c.confrelid IN (SELECT oid FROM tree) AND c.confupdtype IN ('c', 'n', 'd') LIMIT 1",
              {Arg::oid(relation.oid)})
              .has_value();
 }

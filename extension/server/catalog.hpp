@@ -91,6 +91,13 @@ struct Column {
 /// The partitioned table at the top, for a partition; the table itself for any other.
 [[nodiscard]] core::Relation root_of(const core::Relation& relation);
 
+/// Queries of a WITH RECURSIVE: `below`, the table $1 and all that inherits from it, partitions included; and `tree`,
+/// these and the partitioned tables that it is part of.
+inline constexpr const char *below = "below (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i "
+                                     "JOIN below ON i.inhparent = below.oid)",
+                            *below_or_above = "tree AS (SELECT oid FROM below UNION SELECT relid FROM "
+                                              "pg_catalog.pg_partition_ancestors($1))";
+
 /// Whether a table, or a part of it, has triggers of its users.
 [[nodiscard]] bool has_triggers(const core::Relation& relation);
 

@@ -31,13 +31,12 @@ bool sets_alike(const Relation& root, const std::string& set_clause) {
     return false;
   // Above the root too: it may be a partition itself. Of keys that are expressions no column is told.
   const auto decisive = boundary::query(
-      "WITH RECURSIVE part (oid) AS (SELECT $1 UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part ON "
-      "i.inhparent = part.oid), tree AS (SELECT oid FROM part UNION SELECT relid FROM "
-      "pg_catalog.pg_partition_ancestors($1)) "
-      "SELECT a.attname FROM pg_catalog.pg_partitioned_table p JOIN tree ON tree.oid = p.partrelid LEFT JOIN "
-      "pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) AND p.partexprs IS NULL "
-      "UNION ALL SELECT a.attname FROM pg_catalog.pg_attribute a JOIN tree ON tree.oid = a.attrelid WHERE a.attnum > 0 "
-      "AND (a.attidentity <> '' OR a.attgenerated <> '')",
+      "WITH RECURSIVE " + std::string(catalog::below) + ", " + catalog::below_or_above +
+          " SELECT a.attname FROM pg_catalog.pg_partitioned_table p JOIN tree ON tree.oid = p.partrelid "
+          "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) "
+          "AND p.partexprs IS NULL UNION ALL "
+          "SELECT a.attname FROM pg_catalog.pg_attribute a JOIN tree ON tree.oid = a.attrelid "
+          "WHERE a.attnum > 0 AND (a.attidentity <> '' OR a.attgenerated <> '')",
       {boundary::Arg::oid(root.oid)});
   return std::none_of(decisive.begin(), decisive.end(), [&](const boundary::Row& column) {
     return !column[0] || std::find(set->begin(), set->end(), *column[0]) != set->end();
@@ -52,12 +51,13 @@ bool means_the_same_in_parts(const Relation& table, const std::vector<std::strin
 
 std::vector<Stretch> by_part(const Relation& table, const std::vector<RowKey>& rows, const core::Leaves& leaves,
                              const std::vector<std::string>& probes) {
+  const bool is_one_table =
+      std::all_of(rows.begin(), rows.end(), [&](RowKey row) { return leaves.oid(core::leaf_of(row)) == table.oid; });
+  if (is_one_table || !means_the_same_in_parts(table, probes))
+    return {{table, rows}};
   std::map<Oid, std::vector<RowKey>> by_leaf;
   for (const RowKey row : rows)
     by_leaf[leaves.oid(core::leaf_of(row))].push_back(row);
-  const bool is_one_table = by_leaf.empty() || (by_leaf.size() == 1 && by_leaf.begin()->first == table.oid);
-  if (is_one_table || !means_the_same_in_parts(table, probes))
-    return {{table, rows}};
   std::vector<Stretch> stretches;
   // Of what is no part any more, the table gives nothing, and neither must the part.
   for (const Relation& leaf : catalog::leaves(table)) {
